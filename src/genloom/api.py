@@ -1,0 +1,333 @@
+"""The Python API: train, plan, load."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import platform
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
+from genloom.core.errors import InputError, Interrupted
+from genloom.core.family import Family
+from genloom.core.loop import Loop
+from genloom.core.observe import History, Observer, TensorBoard
+from genloom.core.rng import derive
+from genloom.core.run import CONFIG, STATE, RunFolder
+from genloom.data.prepare import Prepared, prepare
+from genloom.families import find_family
+from genloom.modalities import find_modality
+from genloom.recipes import find_recipe
+from genloom.run import GRID_SAMPLES, Run, draw_grid, state_of
+
+DEFAULT_BUDGET = 600.0
+
+
+def seconds(budget: str | float) -> float:
+    """A duration such as "10m", "90s", "1h30m", "600" or 600 in seconds. Raises InputError."""
+    if isinstance(budget, int | float):
+        return float(budget)
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", budget.strip())
+    total = sum(float(v or 0) * f for v, f in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    if total <= 0:
+        raise InputError(f"a budget is a time such as 90s, 10m or 1h30m; got {budget!r}")
+    return total
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A resolved training: its data, settings and new family."""
+
+    prepared: Prepared
+    config: RunConfig
+    family: Family
+
+    def describe(self) -> dict[str, Any]:
+        data, p = self.prepared, {n: sum(q.numel() for q in m.parameters()) for n, m in self.family.players().items()}
+        return {
+            "data": {
+                "name": data.name,
+                "digest": data.digest,
+                "train": len(data.train),
+                "validation": len(data.validation),
+                "test": len(data.test),
+                "classes": list(data.condition.classes),
+                "counts": list(data.condition.counts),
+                "quarantined": [{"origin": b.origin, "reason": b.reason} for b in data.quarantined],
+                "notices": list(data.notices),
+            },
+            "parameters": p,
+        }
+
+
+def _layers(
+    model: str | None,
+    recipe: str | None,
+    budget: str | float | None,
+    steps: int | None,
+    settings: Mapping[str, Any] | None,
+    config: str | Path | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """All settings given, merged in rising priority; `model` filled in."""
+    if budget is not None and steps is not None:
+        raise InputError("give either a budget or a number of steps, not both")
+    given = merge(
+        find_recipe(recipe)() if recipe else {},
+        {"recipe": recipe},
+        read_toml(config) if config else {},
+        _nested(settings or {}),
+        {k: v for k, v in {"model": model, "seed": seed}.items() if v is not None},
+    )
+    if recipe and model and find_recipe(recipe)()["model"] != model:
+        raise InputError(
+            f"the recipe {recipe} is for the model {find_recipe(recipe)()['model']}, not {model}; leave --model out"
+        )
+    given.setdefault("model", "flow")
+    family = find_family(given["model"])
+    train = given.get("train", {})
+    if budget is not None:
+        train = {**train, "budget": seconds(budget), "steps": None}
+    elif steps is not None:
+        train = {**train, "steps": steps, "budget": None}
+    elif train.get("steps") is None and train.get("budget") is None:
+        train = {**train, "budget": DEFAULT_BUDGET}
+    return merge({"train": dict(family.train_defaults)}, given, {"train": train})
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"family.latent": 32}` and `{"family": {"latent": 32}}` both as the latter."""
+    out: dict[str, Any] = {}
+    for key, value in settings.items():
+        node: Any = _nested(value) if isinstance(value, Mapping) else value
+        for part in reversed(key.split(".")):
+            node = {part: node}
+        out = merge(out, node)
+    return out
+
+
+def _job(data: Any, values: Mapping[str, Any], notify: Callable[[str], None]) -> _Job:
+    family = find_family(values["model"])
+    kind = values.get("kind")
+    # Settings are checked before the data is read: a slip should not cost a minute.
+    checked = resolve([values, _data_section(data, values)], find_modality(kind or "image").Config, family.Config)
+    prepared = prepare(data, kind, checked.modality.model_dump(), checked.data, notify)
+    config = checked.model_copy(update={"kind": _name(prepared)})
+    if not isinstance(prepared.modality.spec, family.accepts):
+        takes = " or ".join(t.__name__ for t in family.accepts)
+        raise InputError(
+            f"{config.model} takes {takes}, but {prepared.name} is {type(prepared.modality.spec).__name__}"
+        )
+    torch.manual_seed(derive(config.seed, "init"))
+    return _Job(prepared, config, family(prepared.modality.spec, config.family, prepared.condition))
+
+
+def _name(prepared: Prepared) -> str:
+    return type(prepared.modality).__module__.rsplit(".", 1)[-1]
+
+
+def _data_section(data: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data": {"path": str(data)}} if isinstance(data, str | Path) else {}
+
+
+def train(
+    data: Any = None,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    budget: str | float | None = None,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    seed: int | None = None,
+    observers: Sequence[Observer] = (),
+    notify: Callable[[str], None] | None = None,
+) -> Run:
+    """Train a generator on `data` and return the run.
+
+    data: a folder, file, archive or catalog name, an array [N, H, W] or [N, H, W, C], a list of PIL images. model: a
+    family's name. budget: training time ("10m" or seconds); steps: optimiser steps instead. settings: `{"family.width":
+    64}` or nested. config: a TOML file. out: the run folder, by default runs/<data>-<model>. resume: go on with the run
+    in `out`; then only budget or steps may change. notify: called with each notice.
+
+    Raises InputError for bad input, Interrupted after Ctrl-C or SIGTERM, GenloomError when training fails.
+    """
+    notify = notify or (lambda _: None)
+    if resume:
+        folder, job = _resumed(data, out, budget, steps, [model, recipe, settings, config, seed], notify)
+    else:
+        if data is None:
+            raise InputError("say what to train on: a folder, a file, an archive or a name from `genloom list data`")
+        values = _layers(model, recipe, budget, steps, settings, config, seed)
+        if out is not None and (Path(out) / CONFIG).exists():
+            RunFolder.create(Path(out))  # refuses before the data is read
+        job = _job(data, values, notify)
+        folder = RunFolder.create(
+            Path(out) if out is not None else Path("runs") / f"{job.prepared.name}-{job.config.model}"
+        )
+        folder.write_json(CONFIG, job.config.model_dump(mode="json"))
+        folder.write_json(STATE, state_of(job.prepared))
+        folder.update_manifest(**job.describe(), versions=versions(), started=_now())
+    return _train(folder, job, resume, observers, data)
+
+
+def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Observer], data: Any) -> Run:
+    modality = job.prepared.modality
+    watching: list[Observer] = [*observers]
+    loop = Loop(
+        job.family,
+        job.prepared.train,
+        job.config.train,
+        job.config.seed,
+        checkpoints=folder.resume,
+        observers=watching,
+        augment=modality.augment,
+        draw=lambda family, step, name: draw_grid(family, modality, GRID_SAMPLES, folder.samples / f"{name}.png"),
+    )
+    step = loop.load() if resume else 0
+    settings = {
+        f"{s}.{k}": v
+        for s, part in job.config.model_dump(mode="json").items()
+        if isinstance(part, dict)
+        for k, v in part.items()
+    }
+    watching += [History(folder.history, step), TensorBoard(folder.tensorboard, step, settings)]
+    info = {
+        "name": folder.path.name,
+        "model": job.config.model,
+        "step": step,
+        "steps": job.config.train.steps,
+        "budget": job.config.train.budget,
+        "device": str(loop.device),
+        "precision": loop.precision,
+        **job.describe(),
+    }
+    for observer in watching:
+        observer.started(info)
+    try:
+        summary = loop.run()
+    except Interrupted as e:
+        source = data if isinstance(data, str | Path) else "DATA"
+        again = f"genloom train {source} --out {folder.path} --resume"
+        raise Interrupted(f"{e}; go on with: {again}", e.exit_code - 128) from None
+    folder.save_weights({n: t.cpu() for n, t in job.family.state_dict().items()})
+    folder.update_manifest(
+        **summary, device=str(loop.device), precision=loop.precision, threads=torch.get_num_threads(), finished=_now()
+    )
+    run = Run(folder, job.config, job.family, modality, job.prepared.condition)
+    picture, path = draw_grid(job.family, modality, GRID_SAMPLES, folder.samples / "final.png")
+    for observer in watching:
+        observer.samples(summary["steps"], picture, path)
+        observer.finished(summary)
+    run.write_report()
+    return run
+
+
+def _resumed(
+    data: Any,
+    out: str | Path | None,
+    budget: str | float | None,
+    steps: int | None,
+    others: Sequence[Any],
+    notify: Callable[[str], None],
+) -> tuple[RunFolder, _Job]:
+    """The run folder to go on with and its job, after checking that settings and data are the same."""
+    if out is None:
+        raise InputError("say which run to go on with: --out RUN --resume")
+    if any(o is not None and o != {} for o in others):
+        raise InputError("a resumed run keeps its settings; only --budget or --steps may be given with --resume")
+    folder = RunFolder.open(Path(out))
+    values = folder.read_json(CONFIG)
+    if data is None:
+        data = values["data"]["path"]
+        if not data:
+            raise InputError(f"the run {out} was trained on data in memory; give the same data to resume it")
+    if budget is not None or steps is not None:
+        length = {"budget": seconds(budget) if budget is not None else None, "steps": steps}
+        values = merge(values, {"train": length})
+    job = _job(data, values, notify)
+    if job.prepared.digest != folder.manifest()["data"]["digest"]:
+        raise InputError(
+            f"the data at {data} has changed since {out} began; restore it, or start a new run with another --out"
+        )
+    folder.write_json(CONFIG, job.config.model_dump(mode="json"))
+    return folder, job
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would be: settings, data, sizes, expected speed."""
+
+    config: RunConfig
+    description: dict[str, Any]
+    seconds_per_step: float
+    steps: int
+    notices: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "config": self.config.model_dump(mode="json"),
+            **self.description,
+            "notices": list(self.notices),
+            "seconds_per_step": round(self.seconds_per_step, 5),
+            "steps": self.steps,
+            "seconds": round(self.steps * self.seconds_per_step, 1),
+        }
+
+
+def plan(
+    data: Any,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    budget: str | float | None = None,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Plan:
+    """Resolve a training as `train` would and time a few steps of its first stage on a scratch copy. Writes no run."""
+    values = _layers(model, recipe, budget, steps, settings, config, seed)
+    if out is not None and (Path(out) / CONFIG).exists():
+        RunFolder.create(Path(out))
+    job = _job(data, values, notify or (lambda _: None))
+    trial = TrainConfig(**{**job.config.train.model_dump(), "steps": 4, "budget": None, "grids": 0, "compile": False})
+    times = Loop(copy.deepcopy(job.family), job.prepared.train, trial, job.config.seed).time_steps(4)
+    each = statistics.median(times[1:])  # the first also measures the data
+    wanted = job.config.train.steps or max(1, int((job.config.train.budget or 0) / each))
+    return Plan(job.config, job.describe(), each, wanted, tuple(job.prepared.notices))
+
+
+def load(path: str | Path) -> Run:
+    """The run in a folder. Raises InputError when it is not a run, is incomplete or was altered."""
+    return Run.open(Path(path))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    out = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("genloom", "torch", "numpy", "scikit-learn", "pillow"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "not installed"
+    return out
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+__all__ = ["Plan", "load", "parse_sets", "plan", "train"]

@@ -1,0 +1,121 @@
+"""`genloom train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genloom.cli.options import Json, Sets
+from genloom.cli.output import emit, leaves, say, table, text_of
+from genloom.cli.values import complete_data, complete_model, complete_recipe
+from genloom.core.errors import InputError
+
+if TYPE_CHECKING:
+    from genloom.run import Run
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            autocompletion=complete_data,
+            help="A folder of images (subfolders are classes), a zip or tar, an .npy, .npz, idx or CSV file, "
+            "or a name from `genloom list data`.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Family; see `genloom list families`.", autocompletion=complete_model),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", "-r", help="Tested starting point; see `genloom list recipes`.", autocompletion=complete_recipe
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="TIME", help="Training time: 10m, 90s, 1h30m, 600 (seconds).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps, in place of a budget.")] = None,
+    sets: Sets = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in a TOML file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; runs/DATA-MODEL if not given.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the stopped training in the run folder.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the settings, the data and the expected time; write nothing.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random stream.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a model on DATA. Ctrl-C stops it with a checkpoint; --resume goes on."""
+    from genloom.core.config import parse_sets
+
+    if budget is not None and steps is not None:
+        raise InputError("give --budget or --steps, not both")
+    if resume and dry_run:
+        raise InputError("give --resume or --dry-run, not both")
+    settings = parse_sets(sets or [])
+
+    from genloom import api
+
+    if dry_run:
+        plan = api.plan(
+            data,
+            model=model,
+            recipe=recipe,
+            budget=budget,
+            steps=steps,
+            settings=settings,
+            config=config,
+            out=out,
+            seed=seed,
+            notify=say,
+        )
+        _show_plan(plan.to_json(), json)
+        return
+    from genloom.progress import watcher
+
+    with watcher() as progress:
+        run = api.train(
+            data,
+            model=model,
+            recipe=recipe,
+            budget=budget,
+            steps=steps,
+            settings=settings,
+            config=config,
+            out=out,
+            resume=resume,
+            seed=seed,
+            observers=[progress],
+            notify=progress.notice,
+        )
+    _show_run(run, json)
+
+
+def _show_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit({"schema": "genloom.train/1", "dry_run": True, "plan": plan})
+        return
+    print(table([(name, text_of(value)) for name, value in leaves(plan)], indent=""))
+
+
+def _show_run(run: Run, as_json: bool) -> None:
+    if as_json:
+        emit(
+            {"schema": "genloom.train/1", "dry_run": False, "run": run.path, "name": run.name, "summary": run.summary()}
+        )
+        return
+    print(run.path)
+    say(f"Next: genloom sample {run.path} -n 64 --grid   ·   genloom evaluate {run.path}")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(train)

@@ -1,0 +1,2 @@
+"""What every family and modality stands on: specs, configs, the loop, checkpoints, runs. Imports nothing else of
+genloom."""

@@ -1,0 +1,236 @@
+"""One chain from settings to checkpoint: defaults < family < recipe < TOML file < --set, validated into frozen
+objects."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from genloom.core.errors import InputError
+
+FORMAT = 1
+
+
+class Config(BaseModel):
+    """Base of every settings object: frozen, unknown keys refused, every field with a meaning and a unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def setting(default: Any, meaning: str, *, unit: str = "", **limits: Any) -> Any:
+    """A config field. `meaning` is one sentence; `unit` as printed after a value; limits as in pydantic (ge, le, gt,
+    lt)."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit}, **limits)
+
+
+class DataConfig(Config):
+    """Where the examples come from and how they are divided."""
+
+    path: str = setting("", "Folder, archive, file or catalog name the examples come from.")
+    validation: float = setting(0.05, "Share held out for validation, by content hash.", unit="share", ge=0, lt=0.5)
+    test: float = setting(0.05, "Share held out for testing, by content hash.", unit="share", ge=0, lt=0.5)
+    near_duplicates: bool = setting(True, "Keep near duplicates on one side of the split.")
+    max_broken: float = setting(
+        0.5, "Stop when more than this share of the files cannot be read.", unit="share", ge=0, le=1
+    )
+
+
+class TrainConfig(Config):
+    """How long and how a family is trained."""
+
+    steps: int | None = setting(None, "Number of optimiser steps; excludes a budget.", unit="steps", ge=1)
+    budget: float | None = setting(
+        None, "Training time, from the first step to the saved weights.", unit="seconds", gt=0
+    )
+    batch: int = setting(128, "Examples in one optimiser step.", unit="examples", ge=1)
+    accumulate: int = setting(1, "Micro-batches that one step is divided into, to save memory.", ge=1)
+    warmup: int = setting(100, "Steps over which the learning rate rises from 0.", unit="steps", ge=0)
+    decay: float = setting(
+        0.7, "Last share of the training over which the learning rate falls to 0.", unit="share", ge=0, le=1
+    )
+    clip: float = setting(0.0, "Largest gradient norm of a player's step; 0 does not clip.", ge=0)
+    ema: float = setting(0.998, "Decay of the averaged weights per step; 0 keeps no average.", ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = setting("auto", "Number format of the forward pass.")
+    layout: Literal["auto", "contiguous", "channels_last"] = setting(
+        "auto", "Memory layout of images and convolutions."
+    )
+    compile: bool = setting(False, "Compile the networks with torch.compile (tens of seconds at the start).")
+    device: str = setting("auto", "cpu, cuda, cuda:1, mps, or auto.")
+    log_every: float = setting(
+        2.0, "Time between two lines of history.jsonl (counted in steps when steps are given).", unit="seconds", gt=0
+    )
+    checkpoint_every: float = setting(60.0, "Time between two checkpoints.", unit="seconds", gt=0)
+    grids: int = setting(8, "Sample grids written during training, at doubling intervals.", ge=0)
+    max_skips: int = setting(
+        10, "Non-finite steps in a row before going back to the last checkpoint.", unit="steps", ge=1
+    )
+    max_rollbacks: int = setting(3, "Times the training goes back before it gives up.", ge=0)
+
+
+class RunConfig(Config):
+    """Everything that decides a run. Saved, resolved, as config.json."""
+
+    format: int = FORMAT
+    model: str = setting(..., "Name of the family.")
+    kind: str = setting("image", "Name of the modality.")
+    recipe: str | None = setting(None, "Recipe the settings started from.")
+    seed: int = setting(0, "Seed of every random stream.", ge=0)
+    data: DataConfig = DataConfig()
+    modality: SerializeAsAny[Config]
+    family: SerializeAsAny[Config]
+    train: TrainConfig = TrainConfig()
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries laid over each other, later ones winning."""
+    out: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = out.get(key)
+            out[key] = (
+                merge(old, value)
+                if isinstance(old, dict) and isinstance(value, Mapping)
+                else (merge(value) if isinstance(value, Mapping) else value)
+            )
+    return out
+
+
+def parse_sets(pairs: Iterable[str]) -> dict[str, Any]:
+    """`["family.latent=32", "train.batch=64"]` as nested dictionaries; values are read as TOML, else as text."""
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, eq, text = pair.partition("=")
+        if not eq or not key.strip():
+            raise InputError(f"--set takes section.name=value, as in family.latent=32; got {pair!r}")
+        try:
+            value: Any = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = {"none": None, "True": True, "False": False}.get(text, text)
+        node: dict[str, Any] = value
+        for part in reversed(key.strip().split(".")):
+            node = {part: node}
+        out = merge(out, node)
+    return out
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML file with the sections data, modality, family and train."""
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"no config file {path}; give a TOML file with sections such as [family] and [train]"
+        ) from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"cannot read the config file {path}: {e}") from None
+    except tomllib.TOMLDecodeError as e:
+        raise InputError(f"the config file {path} is not TOML: {e}") from None
+
+
+def _nested(annotation: Any) -> type[Config] | None:
+    """The Config class in an annotation such as `Config | None`."""
+    options = (
+        typing.get_args(annotation)
+        if typing.get_origin(annotation) in (typing.Union, types.UnionType)
+        else (annotation,)
+    )
+    return next((o for o in options if isinstance(o, type) and issubclass(o, Config)), None)
+
+
+def settings(config: type[Config], prefix: str = "") -> list[dict[str, Any]]:
+    """Every setting of a config class, nested ones dotted: name, type, default, unit, meaning and limits."""
+    out: list[dict[str, Any]] = []
+    for name, field in config.model_fields.items():
+        nested = _nested(field.annotation)
+        if nested is not None and nested is not Config:
+            out += settings(nested, f"{prefix}{name}.")
+            continue
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        kind = (
+            str(field.annotation).replace("typing.", "")
+            if typing.get_origin(field.annotation)
+            else getattr(field.annotation, "__name__", str(field.annotation))
+        )
+        limits = [
+            f"{n} {getattr(m, a)}"
+            for m in field.metadata
+            for n, a in _LIMITS.items()
+            if getattr(m, a, None) is not None
+        ]
+        out.append(
+            {
+                "name": prefix + name,
+                "type": kind,
+                "default": field.get_default(call_default_factory=True),
+                "unit": extra.get("unit", ""),
+                "limits": limits,
+                "meaning": field.description or "",
+            }
+        )
+    return out
+
+
+_LIMITS = {"at least": "ge", "more than": "gt", "at most": "le", "less than": "lt"}
+
+
+C = TypeVar("C", bound=Config)
+
+
+def validate(config: type[C], values: Mapping[str, Any], section: str) -> C:
+    """`config(**values)`, with an InputError that names the setting, what is wrong and the nearest known name."""
+    try:
+        return config(**values)
+    except ValidationError as e:
+        raise InputError(_explain(config, e, section)) from None
+
+
+def _explain(config: type[Config], error: ValidationError, section: str) -> str:
+    first = error.errors()[0]
+    where = (
+        ".".join([section, *(str(p) for p in first["loc"] if isinstance(p, str))])
+        if section
+        else ".".join(map(str, first["loc"]))
+    )
+    if first["type"] == "extra_forbidden":
+        known = [f"{section}.{s['name']}" if section else s["name"] for s in settings(config)]
+        return unknown(where, known, "setting")
+    message = first["msg"].replace("Input should be", "must be").replace("Value error, ", "")
+    return f"{where} {message}, got {first['input']!r}"
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """One sentence for a name that is not known, with the nearest one or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1, 0.6)
+    if not near:  # a right name in the wrong section is the likeliest slip
+        near = [n for n in names if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]][:1]
+    if near:
+        return f"there is no {what} {name!r}; did you mean {near[0]!r}?"
+    return f"there is no {what} {name!r}; there are: {', '.join(sorted(names)) or 'none'}"
+
+
+def resolve(layers: Iterable[Mapping[str, Any]], modality: type[Config], family: type[Config]) -> RunConfig:
+    """The one settings object from layers in rising priority. Raises InputError on an unknown key or a bad value."""
+    values = merge(*layers)
+    sections: dict[str, type[Config]] = {"data": DataConfig, "modality": modality, "family": family, "train": TrainConfig}
+    for key in values:
+        if key not in RunConfig.model_fields:
+            known = [f"{s}.{f['name']}" for s, c in sections.items() for f in settings(c)] + list(
+                RunConfig.model_fields
+            )
+            raise InputError(unknown(key, known, "setting"))
+    for name, cls in sections.items():
+        part = values.get(name, {})
+        if not isinstance(part, Mapping):
+            raise InputError(
+                f"{name} is a section of settings, as in {name}.{next(iter(cls.model_fields))}=...; got {part!r}"
+            )
+        values[name] = validate(cls, part, name)
+    return validate(RunConfig, values, "")

@@ -1,0 +1,139 @@
+"""The contract between the loop and a family: how it learns and generates.
+
+A family is one file in `genloom.families`; its file name is its name. It never imports a modality: it sees a spec.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.config import Config as Settings
+from genloom.core.optim import OptimiserConfig
+from genloom.core.rng import Rng
+from genloom.core.spec import Spec
+
+
+class Update(NamedTuple):
+    """One optimiser step asked for by a family: whose parameters move, the scalar loss, figures to log."""
+
+    player: str
+    loss: Tensor
+    logs: Mapping[str, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the training stands: step counts optimiser rounds from 0, fraction is the share of the training done, [0,
+    1)."""
+
+    step: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training that lasts until the share `until` of the whole, with a learning-rate schedule of its own.
+
+    batch overrides train.batch. players end with this stage: the loop then puts their averaged values into them.
+    """
+
+    name: str
+    until: float = 1.0
+    batch: int | None = None
+    players: tuple[str, ...] = field(default=())
+
+
+class Family(nn.Module, ABC):
+    """How a generator learns and samples. Concrete families are final; construct as `F(spec, config, condition)`.
+
+    Config: settings. Options: settings of one call to `sample`. accepts: spec classes. conditions: what `sample`
+    honours when the data offers it. train_defaults: TrainConfig values that suit the family (lowest priority after the
+    defaults).
+    """
+
+    Config: ClassVar[type[Settings]]
+    Options: ClassVar[type[Settings]]
+    accepts: ClassVar[tuple[type, ...]]
+    conditions: ClassVar[frozenset[str]] = frozenset()
+    train_defaults: ClassVar[Mapping[str, Any]] = {}
+    reserve: ClassVar[float] = 0.005  # share of a time budget that `settle` needs at the end
+
+    spec: Spec
+    condition: ConditionSpec
+
+    @abstractmethod
+    def players(self) -> dict[str, nn.Module]:
+        """The parts that have an optimiser of their own, by name. Their parameters are disjoint."""
+
+    @abstractmethod
+    def optimisers(self) -> dict[str, OptimiserConfig]:
+        """An optimiser for each player."""
+
+    @abstractmethod
+    def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
+        """One round of training. After each yield the loop takes that player's optimiser step before resuming here.
+
+        The losses are means over the batch. Which players are yielded, and in what order, depends on the clock alone.
+        All randomness comes from `rng`.
+        """
+
+    @abstractmethod
+    def sample(self, n: int, condition: Condition, rng: Rng, options: Any) -> Tensor:
+        """n samples as the spec says, on the family's device; options is an instance of Options. Row i depends on rng's
+        seed and rng.offset + i alone (use `rng.normal_each`). `condition` has been checked against `honours()`."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The parts of the training in order; the last ends at 1."""
+        return (Stage("train"),)
+
+    def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
+        """Called on the raw weights before the first step of a stage and again when a run resumes in it: measure the
+        data, freeze what is finished. `data` is the training split in order, not augmented. Must be a pure function of
+        the parameters and the data. Parameters of players that ended with the last stage hold their averaged values."""
+
+    def settle(self, data: Iterable[Batch], rng: Rng) -> None:
+        """Called on the averaged weights before sampling (before grids with little data, at the end with all): fit what
+        sampling needs besides the parameters, such as a density on the codes or BatchNorm statistics; keep it in
+        buffers."""
+
+    def warnings(self) -> list[str]:
+        """What the person should know now about the training, such as a collapse; each is given once. Asked at every
+        record."""
+        return []
+
+    def honours(self) -> frozenset[str]:
+        """Conditions that this instance honours: those of the class that the data offers; "known" needs no offer."""
+        offered = {"known", "source"}
+        offered |= {"label"} if self.condition.classes else set()
+        offered |= {"properties"} if self.condition.properties else set()
+        return self.conditions & frozenset(offered)
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """A family that can say how likely an example is. exact: False when `nll` is an upper bound."""
+
+    exact: bool
+
+    def nll(self, batch: Batch, rng: Rng) -> Tensor:
+        """[B] negative log-likelihood in nats per example."""
+        ...
+
+
+@runtime_checkable
+class HasLatent(Protocol):
+    """A family with a latent space."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[B, D] codes of examples, deterministic."""
+        ...
+
+    def decode(self, z: Tensor, condition: Condition = ...) -> Tensor:
+        """Examples as the spec says of codes [B, D]."""
+        ...

@@ -1,0 +1,379 @@
+"""The one training loop: an optimiser step after every update a family yields.
+
+A family's `updates` is a generator. The loop resumes it after the step, so a generator's loss sees the critic already
+updated, and differentiates each loss with respect to that player's parameters alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genloom.core import checkpoint as checkpoints
+from genloom.core.batch import Batch
+from genloom.core.checkpoint import Checkpoint, prefixed, unprefixed
+from genloom.core.config import TrainConfig
+from genloom.core.device import autocast, choose_device, choose_precision, place
+from genloom.core.errors import GenloomError, InputError, Interrupted
+from genloom.core.family import Clock, Family, Stage
+from genloom.core.feed import Examples, Feed
+from genloom.core.observe import Observer
+from genloom.core.optim import Average, Optimiser
+from genloom.core.rng import Rng, derive
+from genloom.core.signals import StopSignals
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SETTLE_BATCH, QUICK_SETTLE = 250, 2000  # examples a batch, examples in all, when fitting for a sample grid
+
+
+@dataclass
+class Progress:
+    """Where a training stands; saved in every checkpoint.
+
+    step: rounds done. position: examples consumed. seconds: training time so far. stage, stage_step: current stage and
+    the step at which it began. attempt: number of roll-backs, part of every random stream so that a bad step is not
+    repeated. grids: sample grids drawn.
+    """
+
+    step: int = 0
+    position: int = 0
+    seconds: float = 0.0
+    stage: int = -1
+    stage_step: int = 0
+    skipped: int = 0
+    attempt: int = 0
+    grids: int = 0
+
+
+@dataclass
+class Meter:
+    """Sums since the last record."""
+
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    logs: dict[str, list[Tensor]] = field(default_factory=dict)
+    examples: int = 0
+    begin: float = field(default_factory=time.perf_counter)
+    wait: float = 0.0
+
+    def record(self, wait: float) -> dict[str, Any]:
+        span = max(time.perf_counter() - self.begin, 1e-9)
+        means = lambda sums: {n: float(torch.stack(v).mean()) for n, v in sums.items()}  # noqa: E731
+        return {
+            "losses": means(self.losses),
+            "logs": means(self.logs),
+            "examples_per_second": round(self.examples / span, 1),
+            "data_wait": round((wait - self.wait) / span, 5),
+        }
+
+
+class Loop:
+    """Trains `family` on `examples`; construct, then `run()`.
+
+    checkpoints: folder to keep them in, or None. augment: changes a batch before it is trained on. draw: makes and
+    writes the sample grid called by its third argument from the averaged family; None draws no grids.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        examples: Examples,
+        config: TrainConfig,
+        seed: int,
+        *,
+        checkpoints: Path | None = None,
+        observers: Sequence[Observer] = (),
+        augment: Callable[[Tensor, Rng], Tensor] | None = None,
+        draw: Callable[[Family, int, str], tuple[Image, Path]] | None = None,
+    ) -> None:
+        if config.steps is None and config.budget is None:
+            raise InputError("say how long to train: train.steps or train.budget")
+        self.config, self.seed, self.folder = config, seed, checkpoints
+        self.observers, self.draw, self.examples = observers, draw, examples
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config, self.device)
+        self.family = family
+        place(family, config, self.device)
+        self.feed = Feed(examples, seed, augment)
+        self.stages = family.stages()
+        self.progress = Progress()
+        self.players = family.players()
+        optimisers = family.optimisers()
+        self.optimisers = {n: Optimiser(m, optimisers[n]) for n, m in self.players.items()}
+        names = {id(p): n for n, p in family.named_parameters()}
+        self.parameters = {n: [names[id(p)] for p in m.parameters()] for n, m in self.players.items()}
+        self.average = Average(family, config.ema)
+        self.player_steps = dict.fromkeys(self.players, 0)
+        self.meter, self._bad, self._saved_at = Meter(), 0, 0.0
+        if config.compile:
+            for module in self.players.values():
+                module.compile()
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def fraction(self) -> float:
+        """Share of the training done. With a budget it follows the clock, so the decay ends when the time does.
+
+        A family's `reserve` is the share of the budget kept for what it fits after the last step.
+        """
+        if self.config.budget is not None:
+            return self.seconds() / (self.config.budget * (1 - self.family.reserve))
+        return self.progress.step / (self.config.steps or 1)
+
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._begin
+
+    def rate(self, stage: Stage, fraction: float) -> float:
+        """Learning-rate multiplier: linear warm-up from the stage's first step, linear decay to 0 at its end."""
+        index = self.stages.index(stage)
+        start = self.stages[index - 1].until if index else 0.0
+        left = (stage.until - fraction) / (stage.until - start)
+        warm = (self.progress.step - self.progress.stage_step + 1) / max(1, self.config.warmup)
+        return max(0.0, min(1.0, warm, left / self.config.decay if self.config.decay else 1.0))
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def load(self) -> int:
+        """Take up the newest checkpoint; `run` then goes on from there. Returns its step. Raises InputError when there
+        is none."""
+        self._restore()
+        return self.progress.step
+
+    def time_steps(self, n: int) -> list[float]:
+        """Seconds of each of the first n rounds. Changes the weights: for a scratch copy."""
+        times = []
+        self._before, self._begin = 0.0, time.perf_counter()
+        with closing(self.feed):
+            for _ in range(n):
+                begin = time.perf_counter()
+                self._one(0.0)
+                times.append(time.perf_counter() - begin)
+        return times
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end. Returns the summary: steps, seconds, examples_per_second, data_wait, skipped.
+
+        On return `self.family` holds the averaged, settled weights. Raises Interrupted after a signal, GenloomError
+        when training diverges.
+        """
+        self._before, self._begin = self.progress.seconds, time.perf_counter()
+        with closing(self.feed), StopSignals() as stop:
+            if self.progress.step == 0:
+                self._save()
+            while (fraction := self.fraction()) < 1:
+                self._one(fraction)
+                if stop.number:
+                    self._save()
+                    raise Interrupted(f"stopped after step {self.progress.step}; nothing is lost", stop.number)
+            self._save()
+            if self.meter.losses:
+                self._record()
+            self._freeze_averages(tuple(self.players))
+            self.family.eval()
+            self._settle(self.family, None)
+        return {
+            "steps": self.progress.step,
+            "seconds": round(self.seconds(), 3),
+            "skipped": self.progress.skipped,
+            "examples_per_second": round(self.progress.position / max(self.seconds(), 1e-9), 1),
+            "data_wait": round(self.feed.wait / max(self.seconds(), 1e-9), 5),
+            "rollbacks": self.progress.attempt,
+        }
+
+    def _one(self, fraction: float) -> None:
+        """One round: stage change if due, a batch, the family's updates, records, grid and checkpoint if due."""
+        p = self.progress
+        index = next(i for i, s in enumerate(self.stages) if fraction < s.until or i == len(self.stages) - 1)
+        if index != p.stage:
+            self._enter(index)
+        stage = self.stages[index]
+        size = stage.batch or self.config.batch
+        batch = self.feed.take(p.position, size).to(self.device)
+        rate = self.rate(stage, fraction)
+        if self._round(batch, Clock(p.step, min(fraction, 1.0)), rate):
+            self._bad = 0
+        else:
+            self._skip()
+        p.step, p.position = p.step + 1, p.position + size
+        self.meter.examples += size
+        p.seconds = self.seconds()
+        if time.perf_counter() - self.meter.begin >= self.config.log_every:
+            self._record(fraction, rate)
+        if (
+            self.draw
+            and self.fraction() < 1
+            and fraction >= 2.0 ** (p.grids + 1 - self.config.grids)
+            and p.grids < self.config.grids - 1
+        ):
+            self._grid(fraction)
+        if p.seconds - self._saved_at >= self.config.checkpoint_every:
+            self._save_or_warn()
+
+    def _round(self, batch: Batch, clock: Clock, rate: float) -> bool:
+        """Run the family's updates on micro-batches in lockstep. False when a non-finite gradient made the loop
+        skip."""
+        total, micro = len(batch), math.ceil(len(batch) / self.config.accumulate)
+        rng = Rng(derive(self.seed, "train", self.progress.attempt), clock.step, device=self.device)
+        parts = [batch[slice(i, i + micro)] for i in range(0, total, micro)]
+        self.family.train()
+        rounds = [self.family.updates(b, clock, rng.rows(i * micro, total)) for i, b in enumerate(parts)]
+        torch.manual_seed(derive(self.seed, "global", self.progress.attempt, clock.step))  # dropout
+        while player := self._accumulate(rounds, [len(b) / total for b in parts]):
+            if not self._finite(player):
+                for optimiser in self.optimisers.values():
+                    optimiser.zero_grad()
+                return False
+            self.optimisers[player].step(rate)
+            self.optimisers[player].zero_grad()
+            self.average.update(self.parameters[player], self.player_steps[player])
+            self.player_steps[player] += 1
+        return True
+
+    def _accumulate(self, rounds: list[Iterator[Any]], shares: list[float]) -> str | None:
+        """Advance every micro-batch to its next update and add up that player's gradients. None at the end of the
+        round."""
+        player: str | None = None
+        for updates, share in zip(rounds, shares, strict=True):
+            with autocast(self.device, self.precision):
+                update = next(updates, None)
+            if update is None:
+                continue
+            player = update.player
+            (update.loss * share).backward(inputs=self.optimisers[player].params)
+            self.meter.losses.setdefault(player, []).append(update.loss.detach())
+            for name, value in update.logs.items():
+                self.meter.logs.setdefault(name, []).append(value.detach().float())
+        return player
+
+    def _finite(self, player: str) -> bool:
+        """Whether the player's gradients are finite; clips them if configured."""
+        grads = [p.grad for p in self.optimisers[player].params if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if not torch.isfinite(norm):
+            return False
+        if self.config.clip and norm > self.config.clip:
+            torch._foreach_mul_(grads, self.config.clip / float(norm))
+        return True
+
+    def _skip(self) -> None:
+        """Count a skipped step; after too many in a row go back to the last checkpoint, at last give up."""
+        self._bad += 1
+        self.progress.skipped += 1
+        if self._bad < self.config.max_skips:
+            return
+        attempt, skipped = self.progress.attempt + 1, self.progress.skipped
+        if self.folder is None or attempt > self.config.max_rollbacks:
+            raise GenloomError(
+                f"the loss was not finite {self._bad} times in a row near step {self.progress.step} even after "
+                f"{attempt - 1} returns to an earlier checkpoint; lower the learning rate or use train.precision=fp32"
+            )
+        self._notice(f"{self._bad} non-finite steps in a row: going back to the last checkpoint")
+        seconds = self.seconds()
+        self._restore()
+        self._before, self._begin = seconds, time.perf_counter()
+        self.progress.attempt, self.progress.skipped, self._bad = attempt, skipped, 0
+
+    # -- stages -------------------------------------------------------------------------------------------------------
+
+    def _enter(self, index: int) -> None:
+        p = self.progress
+        if p.stage >= 0:
+            self._freeze_averages(self.stages[p.stage].players)
+        p.stage, p.stage_step = index, p.step
+        self.family.enter(self.stages[index], self._data(None))
+
+    def _freeze_averages(self, players: Sequence[str]) -> None:
+        for player in players:
+            if self.config.ema:
+                self.average.copy_to(self.family, self.parameters[player])
+
+    def _data(self, limit: int | None) -> Iterator[Batch]:
+        return (b.to(self.device) for b in self.examples.batches(SETTLE_BATCH, limit))
+
+    def _settle(self, family: Family, limit: int | None) -> None:
+        with torch.no_grad(), autocast(self.device, self.precision):
+            family.settle(self._data(limit), Rng(derive(self.seed, "settle"), device=self.device))
+
+    # -- what is seen -------------------------------------------------------------------------------------------------
+
+    def _record(self, fraction: float = 1.0, rate: float = 0.0) -> None:
+        p = self.progress
+        record = {
+            "step": p.step,
+            "fraction": round(fraction, 6),
+            "seconds": round(self.seconds(), 3),
+            "rate": dict.fromkeys(self.meter.losses, round(rate, 6)),
+            **self.meter.record(self.feed.wait),
+        }
+        self.meter = Meter(wait=self.feed.wait)
+        for observer in self.observers:
+            observer.step(record)
+        for warning in self.family.warnings():
+            self._notice(warning)
+
+    def _grid(self, fraction: float) -> None:
+        """A sample grid from the averaged weights, always with the same seeds."""
+        p = self.progress
+        while fraction >= 2.0 ** (p.grids + 1 - self.config.grids):
+            p.grids += 1
+        twin = self.average.averaged() if self.config.ema else self.family
+        assert self.draw and isinstance(twin, Family)
+        twin.eval()
+        self._settle(twin, QUICK_SETTLE)
+        picture, path = self.draw(twin, p.step, f"step-{p.step:08d}")
+        for observer in self.observers:
+            observer.samples(p.step, picture, path)
+
+    def _notice(self, text: str) -> None:
+        for observer in self.observers:
+            observer.notice(text)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        self.progress.seconds = self._saved_at = self.seconds()
+        tensors = prefixed("family", {n: t.detach() for n, t in self.family.state_dict().items()})
+        tensors |= prefixed("average", self.average.params)
+        for player, optimiser in self.optimisers.items():
+            tensors |= prefixed(f"optimiser/{player}", optimiser.tensors())
+        state = {"progress": asdict(self.progress), "player_steps": self.player_steps, "precision": self.precision}
+        checkpoints.save(self.folder, Checkpoint(self.progress.step, tensors, state))
+
+    def _save_or_warn(self) -> None:
+        """A checkpoint that cannot be written does not end the training: the older one still loads."""
+        try:
+            self._save()
+        except GenloomError as e:
+            self._saved_at = self.seconds()
+            self._notice(f"no checkpoint at step {self.progress.step}: {e}")
+
+    def _restore(self) -> None:
+        assert self.folder is not None
+        saved = checkpoints.newest(self.folder, self._notice)
+        try:
+            self.family.load_state_dict(unprefixed("family", saved.tensors))
+        except RuntimeError as e:
+            raise InputError(
+                f"the checkpoint in {self.folder} does not fit these settings ({str(e).splitlines()[-1].strip()})"
+            ) from None
+        for name, tensor in unprefixed("average", saved.tensors).items():
+            self.average.params[name].copy_(tensor)
+        for player, optimiser in self.optimisers.items():
+            optimiser.load_tensors(unprefixed(f"optimiser/{player}", saved.tensors))
+        self.progress = Progress(**saved.state["progress"])
+        self.player_steps, self.precision = saved.state["player_steps"], saved.state["precision"]
+        self._before, self._begin = self.progress.seconds, time.perf_counter()
+        self._saved_at = self.progress.seconds
+        if self.progress.stage >= 0:
+            self.family.enter(self.stages[self.progress.stage], self._data(None))

@@ -1,0 +1,93 @@
+"""The contract of a modality: what the data is, and how it becomes tensors and comes back.
+
+A modality is one file in `genloom.modalities`; its file name is its name. It never imports a family.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from torch import Tensor
+
+from genloom.core.config import Config as Settings
+from genloom.core.rng import Rng
+from genloom.core.spec import Spec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """exact: digest of what the example shows (not of its file). near: 64 perceptual bits, or None where there is no
+    such notion.
+
+    thumbnail: the example at a fixed small size as unsigned bytes; examples with close prints are near duplicates only
+    when their thumbnails agree too.
+    """
+
+    exact: bytes
+    near: int | None = None
+    thumbnail: bytes | None = None
+
+
+Example = TypeVar("Example")
+
+
+class Modality(ABC, Generic[Example]):
+    """One kind of data. Concrete modalities are final; made by `fit` or `from_state`."""
+
+    Config: ClassVar[type[Settings]]
+    extensions: ClassVar[frozenset[str]]  # lower-case file endings with the dot that belong to this modality
+
+    config: Settings
+    spec: Spec
+
+    @classmethod
+    @abstractmethod
+    def read(cls, raw: Any, config: Any) -> Example:
+        """An example from a file's bytes, an array or an in-memory object. Raises Unreadable with the reason."""
+
+    @classmethod
+    @abstractmethod
+    def fingerprint(cls, example: Example) -> Fingerprint:
+        """For finding duplicates before the split."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, config: Any, train: Iterable[Example]) -> Self:
+        """Choose the spec from examples of the training split. What was chosen and why is in `notices`."""
+
+    notices: tuple[str, ...] = ()
+
+    @abstractmethod
+    def encode(self, example: Example) -> Tensor:
+        """One example as the spec says, without the batch dimension."""
+
+    @abstractmethod
+    def decode(self, x: Tensor) -> Example:
+        """Inverse of `encode` for one encoded example, within the spec's resolution."""
+
+    def augment(self, x: Tensor, rng: Rng) -> Tensor:
+        """A batch as the spec says, randomly changed within what the data's meaning allows (off unless configured)."""
+        return x
+
+    @abstractmethod
+    def write(self, examples: Sequence[Example], folder: Path, names: Sequence[str]) -> list[Path]:
+        """Write examples in the format that people of the field open; names are file stems."""
+
+    @abstractmethod
+    def show(self, examples: Sequence[Example], columns: int | None = None) -> Image:
+        """One picture of several examples."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """JSON from which `from_state` makes an equal modality."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: dict[str, Any]) -> Self: ...

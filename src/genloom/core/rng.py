@@ -1,0 +1,84 @@
+"""Named streams of random numbers that depend only on (seed, name, step, row), never on what was drawn before.
+
+Resuming therefore needs no saved generator state; adding a draw somewhere does not change any other; and a micro-batch
+draws exactly its rows of what the full batch would draw, so accumulated gradients equal full-batch ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+
+CPU = torch.device("cpu")
+
+
+def derive(seed: int, *parts: object) -> int:
+    """A 63-bit seed from `seed` and any printable parts; equal on every machine."""
+    text = "\x1f".join([str(seed), *map(str, parts)]).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+@dataclass(frozen=True)
+class Rng:
+    """Draws for `rows` of a batch of `total` examples at `step`.
+
+    total None means: draw exactly what is asked for. With total set, the leading dimension of every draw must be the
+    micro-batch's and the result is rows [offset, offset + B) of the full batch's draw.
+    """
+
+    seed: int
+    step: int = 0
+    offset: int = 0
+    total: int | None = None
+    device: torch.device = CPU
+
+    def at(self, step: int) -> Rng:
+        return replace(self, step=step)
+
+    def rows(self, offset: int, total: int) -> Rng:
+        return replace(self, offset=offset, total=total)
+
+    def fork(self, *name: object) -> Rng:
+        """An independent family of streams."""
+        return replace(self, seed=derive(self.seed, *name))
+
+    def generator(self, name: str) -> Generator:
+        return Generator(self.device).manual_seed(derive(self.seed, name, self.step))
+
+    def _draw(self, kind, name: str, shape: tuple[int, ...]) -> Tensor:  # type: ignore[no-untyped-def]
+        if self.total is None or self.total == shape[0]:
+            return kind(shape, generator=self.generator(name), device=self.device)
+        full = kind((self.total, *shape[1:]), generator=self.generator(name), device=self.device)
+        return full[self.offset : self.offset + shape[0]]
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Standard normal float32 of `shape`."""
+        return self._draw(torch.randn, name, shape)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Uniform float32 in [0, 1)."""
+        return self._draw(torch.rand, name, shape)
+
+    def integers(self, name: str, high: int, *shape: int) -> Tensor:
+        """Uniform int64 in [0, high)."""
+        return self._draw(lambda s, **k: torch.randint(high, s, **k), name, shape)
+
+    def stratified(self, name: str, n: int) -> Tensor:
+        """[n] float32 in (0, 1), one in each n-th of the interval (of the full batch): uniform with less variance."""
+        total, offset = self.total or n, self.offset if self.total else 0
+        places = torch.arange(offset, offset + n, device=self.device)
+        return (places + self.uniform(name, n)) / total
+
+    def normal_each(self, name: str, n: int, *shape: int) -> Tensor:
+        """Standard normal [n, *shape] where row i depends only on (seed, name, offset + i): samples keep their identity
+        whatever the number or the grouping asked for."""
+        generator = Generator("cpu")
+        drawn = [
+            torch.randn(shape, generator=generator.manual_seed(derive(self.seed, name, self.offset + i)))
+            for i in range(n)
+        ]
+        return torch.stack(drawn).to(self.device)

@@ -1,0 +1,113 @@
+"""The three tensor forms in which a modality meets a family.
+
+`B` batch, `C` channels, `T` tokens. A modality says which spec its examples take; a family says which specs it accepts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genloom.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values on a regular grid: an image, a spectrogram, a video, a voxel shape.
+
+    x is float32 [B, C, *size] in [-1, 1]; size has 1, 2 or 3 axes. `levels` is the number of equally spaced values that
+    real data takes in [-1, 1] (256 for 8-bit images), or None for continuous data: likelihoods and the cache use it.
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None = 256
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.shape) <= 4 or min(self.shape) < 1:
+            raise ValueError(f"a Grid has 1 to 3 axes after its channels, all at least 1; got shape {self.shape}")
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.shape[1:]
+
+    @property
+    def axes(self) -> int:
+        return len(self.shape) - 1
+
+    @property
+    def dimensions(self) -> int:
+        """Number of values in one example."""
+        total = 1
+        for n in self.shape:
+            total *= n
+        return total
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sequences of symbols. x is int64 [B, T], T <= length, padded with `pad`."""
+
+    length: int
+    vocab: int
+    pad: int
+    bos: int
+    eos: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """One column of a Row: its name, how its values are modelled, and how many entries of x it takes."""
+
+    name: str
+    head: Literal["numeric", "category"]
+    width: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """Table rows. x is float32 [B, sum of the spans' widths]."""
+
+    spans: tuple[Span, ...]
+
+
+Spec = Grid | Tokens | Row
+_KINDS: dict[str, type] = {"grid": Grid, "tokens": Tokens, "row": Row}
+
+
+def spec_to_json(spec: Spec) -> dict[str, Any]:
+    """A JSON object that `spec_from_json` turns back into an equal spec."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(spec, cls))
+    return {"kind": kind, **asdict(spec)}
+
+
+def spec_from_json(data: dict[str, Any]) -> Spec:
+    fields = dict(data)
+    kind = fields.pop("kind")
+    if kind == "row":
+        return Row(tuple(Span(**span) for span in fields["spans"]))
+    if kind == "grid":
+        fields["shape"] = tuple(fields["shape"])
+    spec: Spec = _KINDS[kind](**fields)
+    return spec
+
+
+def check_batch(spec: Spec, x: Tensor) -> None:
+    """Raise InputError showing both sides when x does not have the form that the spec declares."""
+    if isinstance(spec, Grid):
+        wanted, ok = f"float32 [B, {', '.join(map(str, spec.shape))}]", tuple(x.shape[1:]) == spec.shape
+        ok = ok and x.dtype == torch.float32
+    elif isinstance(spec, Tokens):
+        wanted, ok = f"int64 [B, at most {spec.length}]", x.ndim == 2 and x.shape[1] <= spec.length
+        ok = ok and x.dtype == torch.int64
+    else:
+        width = sum(span.width for span in spec.spans)
+        wanted, ok = f"float32 [B, {width}]", x.ndim == 2 and x.shape[1] == width and x.dtype == torch.float32
+    if not ok:
+        raise InputError(f"the model takes {wanted}, but was given {x.dtype} {list(x.shape)}".replace("torch.", ""))

@@ -1,0 +1,88 @@
+"""Opening whatever a person gives: a path, the name of a set, or data in memory."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from genloom.core.errors import InputError
+from genloom.data import catalog
+from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, archive_source
+from genloom.data.arrays import idx_folder, idx_source, is_idx, memory_source, numpy_source
+from genloom.data.items import Items, Source, clean
+from genloom.data.table import table_source
+from genloom.data.tree import folder_source, read_file
+
+
+def open_source(data: Any, extensions: frozenset[str]) -> Source:
+    """The source for `data`; files whose ending is in `extensions` are examples. Raises InputError when there is none.
+
+    data: a folder, archive, .npy, .npz, idx or CSV file; a name of the catalog (a path of that name comes first);
+    an array, a list of images, pairs with labels.
+    """
+    if not isinstance(data, str | Path):
+        if data is None or isinstance(data, dict | set | int | float | bytes):
+            raise InputError(
+                f"cannot train on {type(data).__name__}; give a path, a name from the catalog, an array or a list "
+                "of images"
+            )
+        return memory_source(data)
+    path = Path(data).expanduser()
+    if isinstance(data, str) and not data.strip():
+        raise InputError(
+            "the path of the data is empty; give a folder, a file, an archive or a name from `genloom list data`"
+        )
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as e:
+        raise InputError(f"{str(data)[:200]!r} is not a path: {e}") from None
+    if not exists:
+        if isinstance(data, str) and data in catalog.catalog_names():
+            return catalog.open_named(data, extensions)
+        raise InputError(_missing(data))
+    source = _open_path(path, extensions)
+    if isinstance(data, str) and data in catalog.catalog_names():
+        notice = f"{data} is read from {path.resolve()}; start elsewhere to get the named set"
+        source = Source(source.name, source.digest, source.load, source.modality, (*source.notices, notice))
+    return source
+
+
+def _missing(data: str | Path) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(str(data).lower(), catalog.catalog_names(), 1, 0.6)
+    return f"there is no file or folder {data}" + (f"; did you mean the named set {near[0]!r}?" if near else "")
+
+
+def _open_path(path: Path, extensions: frozenset[str]) -> Source:
+    name = path.name.lower()
+    if path.is_dir():
+        try:
+            found = idx_folder(path)
+        except OSError as e:
+            raise InputError(f"the folder {path} cannot be read: {e.strerror or e}") from None
+        return found or folder_source(path, extensions)
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder")
+    if name.endswith((".npy", ".npz")):
+        return numpy_source(path)
+    if name.endswith((".csv", ".tsv")):
+        return table_source(path)
+    if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
+        return archive_source(path, extensions)
+    if is_idx(path):
+        return idx_source(path)
+    if path.suffix.lower() in extensions:
+        return Source(clean(path.stem), str(path.resolve()), lambda: Items([str(path)], lambda i: read_file(path)))
+    if _is_archive(path):
+        return archive_source(path, extensions)
+    raise InputError(f"cannot tell what {path} is; give a folder, a zip or tar, an .npy, .npz, idx or CSV file")
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror or e}") from None

@@ -1,0 +1,1 @@
+"""Judging a generator: feature spaces, figures with references and intervals, the report."""

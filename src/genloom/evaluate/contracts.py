@@ -1,0 +1,85 @@
+"""What judging needs of data, of a generator and of a feature space."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genloom.core.batch import ConditionSpec
+from genloom.core.family import Family
+from genloom.core.feed import Examples
+from genloom.core.modality import Modality
+
+
+class Split(Examples, Protocol):
+    """One of train, validation and test."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """[N] class of each example, or None without labels."""
+        ...
+
+
+class Data(Protocol):
+    """Prepared data: `genloom.data.prepare.Prepared` is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def modality(self) -> Modality[Any]: ...
+
+    @property
+    def condition(self) -> ConditionSpec: ...
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def validation(self) -> Split: ...
+
+    @property
+    def test(self) -> Split: ...
+
+
+class Generator(Protocol):
+    """What can be judged: `genloom.run.Run` is one."""
+
+    @property
+    def family(self) -> Family: ...
+
+    def sample_tensor(self, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """n samples as the spec says and the class indices [n] they were asked for, or None."""
+        ...
+
+
+class FeatureSpace(Protocol):
+    """Where distances mean something: examples as the spec says to features.
+
+    name says in a few words what the features are, for everyone who reads a figure.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [B, ...] as the spec says -> [B, width] float32 on the CPU."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A feature space that also tells classes apart."""
+
+    def classify(self, features: Tensor) -> Tensor:
+        """[B, width] features -> [B] int64 class indices."""
+        ...

@@ -1,0 +1,323 @@
+"""Rectified flow: learn the velocity that carries noise to data along straight lines.
+
+Liu et al. 2022, "Flow straight and fast"; Lipman et al. 2022, "Flow matching for generative modeling". Time runs from 0
+(noise n) to 1 (data x): x_t = t x + (1 - t) n, and the velocity is E[x - n | x_t]. The network is preconditioned as in
+Karras et al. 2022 (EDM), times are logit-normal as in Esser et al. 2024, classifier-free guidance follows Ho & Salimans
+2022. With `latent`, the same flow runs on the codes of a small autoencoder that is trained first (Rombach et al. 2022).
+
+Shapes: `B` batch, `C` channels, `D` code width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.config import Config, setting
+from genloom.core.errors import InputError
+from genloom.core.family import Clock, Family, Stage, Update
+from genloom.core.optim import OptimiserConfig
+from genloom.core.rng import Rng
+from genloom.core.spec import Grid
+from genloom.nets.compressor import Compressor, CompressorConfig
+from genloom.nets.mlp import ResidualMLP
+from genloom.nets.unet import UNet
+
+Velocity = Callable[[Tensor, Tensor], Tensor]  # (x [B, ...], t scalar) -> dx/dt
+
+# -- solvers: pure functions from noise at times[0] to a sample at times[-1]
+# ---------------------------------------------
+
+
+def euler(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
+    """First order, one evaluation a step."""
+    for t, u in pairwise(times):
+        x = x + (u - t) * velocity(x, t)
+    return x
+
+
+def heun(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
+    """Second order, two evaluations a step (one in the last, where the velocity at t = 1 adds only error)."""
+    for i, (t, u) in enumerate(pairwise(times)):
+        v = velocity(x, t)
+        y = x + (u - t) * v
+        x = y if i == len(times) - 2 else x + (u - t) * (v + velocity(y, u)) / 2
+    return x
+
+
+def adams(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
+    """Adams-Bashforth, second order with one evaluation a step: extrapolates the last two velocities."""
+    last: tuple[Tensor, Tensor] | None = None
+    for t, u in pairwise(times):
+        v = velocity(x, t)
+        if last is None:
+            x = x + (u - t) * v
+        else:
+            ratio = (u - t) / (2 * last[0])
+            x = x + (u - t) * ((1 + ratio) * v - ratio * last[1])
+        last = (u - t, v)
+    return x
+
+
+SOLVERS = {"euler": euler, "heun": heun, "adams": adams}
+
+
+def sampling_times(steps: int, low: float = -4.0, high: float = 4.5) -> Tensor:
+    """[steps + 1] times from 0 to 1, evenly spaced in log-odds in between: short steps near noise and near data."""
+    inner = torch.sigmoid(torch.linspace(low, high, steps + 1)[1:-1]) if steps > 1 else torch.empty(0)
+    return torch.cat([torch.zeros(1), inner, torch.ones(1)])
+
+
+# -- the family
+# ----------------------------------------------------------------------------------------------------------
+
+
+@final
+class Flow(Family):
+    """Rectified flow in data space or, with `latent`, in the code space of an autoencoder."""
+
+    class Config(Config):
+        """Settings of a flow."""
+
+        width: int = setting(
+            32, "Channels at the finest resolution of the U-Net.", unit="channels", ge=8, multiple_of=4
+        )
+        growth: int = setting(3, "Channels of each coarser resolution, as a multiple of `width`.", ge=1)
+        levels: int | None = setting(
+            None, "Resolutions of the U-Net, each half as fine as the last; by the data's size if none.", ge=1, le=6
+        )
+        depth: int = setting(1, "Residual blocks at each resolution (twice as many at the coarsest).", ge=1)
+        attention: bool = setting(False, "Self-attention at the coarsest resolution.")
+        patch: int | None = setting(None, "Space-to-depth factor before the U-Net; by the data's size if none.", ge=1)
+        dropout: float = setting(
+            0.0, "Dropout in the residual blocks, against overfitting of small sets.", unit="share", ge=0, lt=1
+        )
+        time_mean: float = setting(0.5, "Mean log-odds of the training times.")
+        time_spread: float = setting(1.2, "Standard deviation of the log-odds of the training times.", gt=0)
+        drop_label: float = setting(
+            0.1, "Share of examples trained without their class, for guidance.", unit="share", ge=0, le=1
+        )
+        guidance: float | None = setting(
+            None, "Guidance when sampling does not say; if none, 1.5 on data and 1 on codes.", ge=0, le=20
+        )
+        latent: bool = setting(False, "Run the flow on the codes of an autoencoder trained first.")
+        mlp_width: int = setting(512, "Width of the network on codes.", ge=8)
+        mlp_depth: int = setting(4, "Residual blocks of the network on codes.", ge=1)
+        latent_batch: int = setting(512, "Batch of the flow on codes.", unit="examples", ge=1)
+        compressor: CompressorConfig = CompressorConfig()
+        optimiser: OptimiserConfig = OptimiserConfig(kind="muon", lr=2e-3, muon_lr=0.02)
+
+    class Options(Config):
+        """Settings of one call to sample."""
+
+        steps: int = setting(16, "Solver steps from noise to data.", unit="steps", ge=1, le=1000)
+        solver: Literal["heun", "euler", "adams"] = setting("heun", "heun (2 evaluations a step), adams or euler (1).")
+        guidance: float | None = setting(
+            None,
+            "Classifier-free guidance: 1 is none, more follows the class more closely; if none, the run's.",
+            ge=0,
+            le=20,
+        )
+        guided_from: float = setting(0.0, "Time, from 0 (noise) to 1 (data), at which guidance begins.", ge=0, le=1)
+        guided_until: float = setting(1.0, "Time at which guidance ends.", ge=0, le=1)
+        resample: int = setting(
+            4, "Times each step is repeated where values are given, so that they blend in.", ge=1, le=50
+        )
+
+    accepts = (Grid,)
+    conditions = frozenset({"label", "known"})
+    train_defaults = {"batch": 128, "ema": 0.9985, "decay": 0.7, "warmup": 100}  # noqa: RUF012
+
+    mean: Tensor
+    spread: Tensor
+    code_mean: Tensor
+    code_spread: Tensor
+
+    def __init__(self, spec: Grid, config: Flow.Config, condition: ConditionSpec) -> None:
+        super().__init__()
+        self.spec, self.config, self.condition = spec, config, condition
+        self.classes = len(condition.classes)
+        self.register_buffer("mean", torch.zeros(()))  # of the data that the flow sees
+        self.register_buffer("spread", torch.ones(()))
+        self.net: nn.Module
+        self.compressor: Compressor | None = None
+        self._codes: Tensor | None = None  # [N, D] standardised codes of the training split
+        if config.latent:
+            self.compressor = Compressor(spec, config.compressor, self.classes)
+            width = config.compressor.codes
+            self.register_buffer("code_mean", torch.zeros(width))
+            self.register_buffer("code_spread", torch.ones(width))
+            self.net = ResidualMLP(width, self.classes, width=config.mlp_width, depth=config.mlp_depth)
+            self.shape: tuple[int, ...] = (width,)
+        else:
+            levels = config.levels or (2 if max(spec.size) <= 64 else 3)
+            widths = [config.width * (1 if level == 0 else config.growth) for level in range(levels)]
+            depths = [config.depth] * (levels - 1) + [2 * config.depth]
+            self.net = UNet(
+                spec.channels,
+                spec.size,
+                self.classes,
+                widths=widths,
+                depths=depths,
+                attention=config.attention,
+                patch=config.patch,
+                dropout=config.dropout,
+            )
+            self.shape = spec.shape
+
+    def players(self) -> dict[str, nn.Module]:
+        if self.compressor is None:
+            return {"flow": self.net}
+        return {"flow": self.net, **self.compressor.players()}
+
+    def optimisers(self) -> dict[str, OptimiserConfig]:
+        if self.compressor is None:
+            return {"flow": self.config.optimiser}
+        codes = OptimiserConfig(kind="adamw", lr=1.5e-3, weight_decay=0.01)
+        return {"flow": codes, **self.compressor.optimisers()}
+
+    def stages(self) -> tuple[Stage, ...]:
+        if self.compressor is None:
+            return (Stage("flow", players=("flow",)),)
+        c = self.config.compressor
+        return (
+            Stage("autoencoder", c.share, c.batch, tuple(self.compressor.players())),
+            Stage("flow", 1.0, self.config.latent_batch, ("flow",)),
+        )
+
+    @torch.no_grad()
+    def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
+        """Measure mean and spread of the data (Karras et al. 2022, sigma_data); for a latent flow, compute all
+        codes."""
+        if stage.name == "autoencoder":
+            return
+        if self.compressor is not None:
+            self.compressor.eval().requires_grad_(False)
+            codes = torch.cat([self.compressor.encode(b.x) for b in data])
+            self.code_mean.copy_(codes.mean(0))
+            self.code_spread.copy_(codes.std(0) + 1e-3)
+            self._codes = (codes - self.code_mean) / self.code_spread
+            return
+        count, total, squares = 0, 0.0, 0.0
+        for b in data:
+            count += b.x.numel()
+            total += float(b.x.sum(dtype=torch.float64))
+            squares += float(b.x.square().sum(dtype=torch.float64))
+        self.mean.fill_(total / count)
+        self.spread.fill_(max(1e-3, (squares / count - (total / count) ** 2) ** 0.5))
+
+    # -- training
+    # ---------------------------------------------------------------------------------------------------------
+
+    def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
+        if self.compressor is not None:
+            if clock.fraction < self.config.compressor.share:
+                yield from self.compressor.updates(batch, clock, rng)
+                return
+            assert self._codes is not None and batch.index is not None
+            batch = batch.with_x(self._codes[batch.index])
+        yield Update("flow", self.loss(batch, rng))
+
+    def loss(self, batch: Batch, rng: Rng) -> Tensor:
+        """Mean squared error of the network's output against the preconditioned velocity: unit variance at every
+        time."""
+        size = len(batch)
+        x = batch.x - self.mean
+        logit = self.config.time_mean + self.config.time_spread * torch.special.ndtri(
+            rng.stratified("time", size).clamp(1e-5, 1 - 1e-5)
+        )
+        t = _like(torch.sigmoid(logit), x)
+        noise = rng.normal("noise", *x.shape)
+        skip, scale, inputs = self.preconditioning(t)
+        xt = torch.lerp(noise, x, t)
+        target = (x - noise - skip * xt) / scale
+        keep = rng.uniform("drop", size) >= self.config.drop_label
+        out = self.net(xt * inputs, logit, torch.where(keep, self._labels(batch.condition, size), self.classes))
+        return (out.float() - target).square().mean()
+
+    def preconditioning(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(c_skip, c_out, c_in) with velocity = c_skip x_t + c_out net(c_in x_t): Karras et al. 2022, eq. 7, for x_t =
+        t x + (1 - t) n."""
+        s = self.spread
+        variance = (t * s) ** 2 + (1 - t) ** 2
+        return (t * s * s - (1 - t)) / variance, s / variance.sqrt(), 1 / variance.sqrt()
+
+    def _labels(self, condition: Condition, n: int) -> Tensor:
+        """[n] class indices, or the index that means "no class"."""
+        if condition.label is not None:
+            return condition.label
+        return torch.full((n,), self.classes, device=self.mean.device)
+
+    # -- sampling
+    # ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
+        labels = self._labels(condition, n)
+        guidance = next(
+            g for g in (options.guidance, self.config.guidance, 1.0 if self.config.latent else 1.5) if g is not None
+        )
+        velocity = self.velocity(labels, guidance, (options.guided_from, options.guided_until))
+        times = sampling_times(options.steps).to(self.mean.device)
+        x = rng.normal_each("noise", n, *self.shape)
+        if condition.known is not None:
+            if self.compressor is not None:
+                raise InputError("a latent flow cannot keep known values; train the flow without family.latent")
+            assert condition.mask is not None
+            x = infill(velocity, x, times, condition.known - self.mean, condition.mask, rng, options)
+            return torch.where(condition.mask, condition.known, (x + self.mean).clamp(-1, 1))
+        x = SOLVERS[options.solver](velocity, x, times)
+        if self.compressor is not None:
+            return self.compressor.decode(x * self.code_spread + self.code_mean, labels).clamp(-1, 1)
+        return (x + self.mean).clamp(-1, 1)
+
+    def velocity(self, labels: Tensor, guidance: float = 1.0, between: tuple[float, float] = (0.0, 1.0)) -> Velocity:
+        """dx/dt under the learned flow: v(x, t | class), guided as v(none) + guidance (v(class) - v(none)) at times
+        `between` (Kynkaanniemi et al. 2024: guidance helps in the middle of the way)."""
+        none = torch.full_like(labels, self.classes)
+        wanted = guidance != 1 and bool((labels != none).any())
+
+        def v(x: Tensor, t: Tensor) -> Tensor:
+            skip, scale, inputs = self.preconditioning(t)
+            logit = torch.logit(t.clamp(2e-3, 1 - 2e-3)).expand(len(x))
+            if not wanted or not between[0] <= float(t) <= between[1]:
+                return skip * x + scale * self.net(x * inputs, logit, labels).float()
+            both = self.net(torch.cat([x, x]) * inputs, logit.repeat(2), torch.cat([labels, none])).float()
+            given, free = both.chunk(2)
+            return skip * x + scale * (free + guidance * (given - free))
+
+        return v
+
+    def honours(self) -> frozenset[str]:
+        return super().honours() - ({"known"} if self.config.latent else frozenset())
+
+
+def infill(
+    velocity: Velocity, x: Tensor, times: Tensor, known: Tensor, mask: Tensor, rng: Rng, options: Flow.Options
+) -> Tensor:
+    """Sample given values where mask is True: after each step they are put back at that time's noise level, and the
+    step is repeated from a re-noised state so that the rest adapts (Lugmayr et al. 2022, "RePaint", on straight
+    paths)."""
+    solve = SOLVERS[options.solver]
+    for i, (t, u) in enumerate(pairwise(times)):
+        for repeat in range(options.resample):
+            fresh = rng.fork("infill", i, repeat)
+            x = torch.where(mask, torch.lerp(fresh.normal_each("known", *x.shape), known, t), x)
+            y = solve(velocity, x, torch.stack([t, u]))
+            if repeat + 1 < options.resample and u < 1:
+                back = t / u  # from time u back to t: shrink the signal, restore the noise
+                x = back * y + ((1 - t) ** 2 - (back * (1 - u)) ** 2).clamp(min=0).sqrt() * fresh.normal_each(
+                    "back", *x.shape
+                )
+        x = y
+    return x
+
+
+def _like(v: Tensor, x: Tensor) -> Tensor:
+    """[B] with axes of length 1 added, to multiply [B, ...]."""
+    return v[(...,) + (None,) * (x.ndim - 1)]

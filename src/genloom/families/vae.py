@@ -1,0 +1,237 @@
+"""Variational autoencoder: an encoder, a decoder with an honest likelihood, and a prior fitted on the codes.
+
+Kingma & Welling 2014, "Auto-encoding variational Bayes"; the scale of the likelihood is learned (Rybkin et al. 2021,
+sigma-VAE), which sets the balance between reconstruction and KL that a beta would otherwise have to. Codes of real
+data do not fill the normal prior, so after the training a mixture is fitted on them for sampling (Ghosh et al. 2020).
+With `ladder` there are further layers of latents (Sonderby et al. 2016; Child 2021).
+
+Shapes: `B` batch, `D` width of the code vector, `L` layers of latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.config import Config, setting
+from genloom.core.family import Clock, Family, Stage, Update
+from genloom.core.optim import OptimiserConfig
+from genloom.core.rng import Rng
+from genloom.core.spec import Grid
+from genloom.nets.density import FitConfig, MixtureDensity, sparse
+from genloom.nets.ladder import Coder, Rung, kl_normal, log_normal
+from genloom.nets.likelihood import Likelihood, LikelihoodConfig, LikelihoodHead
+
+
+@final
+class VAE(Family):
+    """Variational autoencoder over grids."""
+
+    class Config(Config):
+        """Settings of a variational autoencoder."""
+
+        latent: int = setting(32, "Width of the code vector.", ge=1)
+        encoder_width: int = setting(64, "Channels of the encoder.", unit="channels", ge=8, multiple_of=8)
+        decoder_width: int = setting(96, "Channels of the decoder.", unit="channels", ge=8, multiple_of=8)
+        depth: int = setting(1, "Residual blocks at each resolution.", ge=1)
+        ladder: int = setting(
+            0, "Channels of each further layer of latents (`depth` layers of coarse grids); 0: one code vector.", ge=0
+        )
+        conditional: bool = setting(True, "Condition on the class where the data has labels.")
+        drop_label: float = setting(
+            0.1, "Share of examples decoded without their class in training.", unit="share", ge=0, le=1
+        )
+        likelihood: LikelihoodConfig = LikelihoodConfig()
+        beta: float = setting(1.0, "Weight of the KL term; 1 is the evidence lower bound.", ge=0)
+        kl_warmup: float = setting(0.1, "Share of the training over which beta rises from 0.", unit="share", ge=0, le=1)
+        free_bits: float = setting(0.0, "KL of each layer that costs nothing.", unit="nats", ge=0)
+        prior: Literal["mixture", "normal"] = setting(
+            "mixture", "Where samples' codes come from: a mixture fitted on the data's codes, or the standard normal."
+        )
+        fit: FitConfig = FitConfig()
+        bound_samples: int = setting(
+            16, "Draws of the importance-weighted bound on the likelihood.", unit="draws", ge=1
+        )
+        optimiser: OptimiserConfig = OptimiserConfig(kind="adamw", lr=2e-3)
+
+    class Options(Config):
+        """Settings of one call to sample."""
+
+        temperature: float = setting(
+            1.0, "Scale of the random draws of codes; below 1 is tamer, above 1 wilder.", ge=0, le=4
+        )
+        noise: bool = setting(False, "Draw values from the likelihood; otherwise its mean is shown.")
+
+    accepts = (Grid,)
+    conditions = frozenset({"label"})
+    train_defaults = {"batch": 64, "ema": 0.9985, "decay": 0.7, "warmup": 100}  # noqa: RUF012
+    reserve = 0.03
+    exact = False
+
+    spec: Grid
+    examples: Tensor
+
+    def __init__(self, spec: Grid, config: VAE.Config, condition: ConditionSpec) -> None:
+        super().__init__()
+        self.spec, self.config, self.condition = spec, config, condition
+        self.classes = len(condition.classes) if config.conditional else 0
+        head = LikelihoodHead(spec, config.likelihood)
+        coder = Coder(
+            spec,
+            config.latent,
+            config.encoder_width,
+            config.decoder_width,
+            config.depth,
+            head.outputs_per_value,
+            self.classes,
+            config.ladder,
+        )
+        self.coder, self.head = coder, head
+        self.prior = MixtureDensity(config.latent, condition.counts if self.classes else (), config.fit.components)
+        self.register_buffer("examples", torch.zeros((), dtype=torch.long))  # in the training split
+        self._kl: Tensor | None = None
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"vae": nn.ModuleDict({"coder": self.coder, "likelihood": self.head})}
+
+    def optimisers(self) -> dict[str, OptimiserConfig]:
+        return {"vae": self.config.optimiser}
+
+    def honours(self) -> frozenset[str]:
+        return super().honours() if self.config.conditional else frozenset()
+
+    @torch.no_grad()
+    def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
+        """Measure the spread of the data, from which a learned scale begins, and its number."""
+        self.examples.fill_(self.head.measure(b.x for b in data))
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
+        label = self._labels(batch.condition)
+        if label is not None:
+            dropped = rng.uniform("drop", len(batch)) < self.config.drop_label
+            label = torch.where(dropped, self.classes, label)
+        likelihood, kl = self.infer(batch.x, label, rng)
+        nll = -likelihood.log_prob(batch.x).mean()
+        loss = nll + self.beta(clock) * kl.clamp(min=self.config.free_bits).sum(1).mean()
+        self._kl = kl.detach().sum(1).mean()
+        yield Update("vae", loss / self.spec.dimensions, {"nll": nll.detach(), "kl": self._kl})
+
+    def beta(self, clock: Clock) -> float:
+        """Weight of the KL term now: rises linearly from 0 (Bowman et al. 2016)."""
+        warmup = self.config.kl_warmup
+        return self.config.beta * (min(1.0, clock.fraction / warmup) if warmup else 1.0)
+
+    def infer(self, x: Tensor, label: Tensor | None, rng: Rng) -> tuple[Likelihood, Tensor]:
+        """One draw of the latents from their posterior: p(x | latents) and the KL of every layer, [B, L] in nats."""
+        (mean, logvar), features = self.coder.posterior(x)
+        kls = [kl_normal(mean, logvar)]
+
+        def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
+            (m, v), (dm, dv) = rung.prior(h), rung.change(h, features)
+            kls.append(kl_normal(dm, dv, v))
+            return m + dm + (0.5 * (v + dv)).exp() * rng.normal(f"rung {i}", *m.shape)
+
+        z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
+        out = self.coder.decode(z, label, choose)
+        return self.head(out), torch.stack(kls, 1)
+
+    def _labels(self, condition: Condition) -> Tensor | None:
+        return condition.label if self.classes else None
+
+    def warnings(self) -> list[str]:
+        if self._kl is None or float(self._kl) > 0.5:
+            return []
+        return ["the codes carry almost nothing of the data (KL under 0.5 nats): lower family.beta or set free_bits"]
+
+    # -- the fitted prior --------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def settle(self, data: Iterable[Batch], rng: Rng) -> None:
+        """Fit the mixture on codes drawn from the posteriors of the data."""
+        if self.config.prior == "normal":
+            return
+        codes, labels = [], []
+        for i, b in enumerate(sparse(data, int(self.examples), self.config.fit.examples)):
+            (mean, logvar), _ = self.coder.posterior(b.x)
+            codes.append(mean + (0.5 * logvar).exp() * rng.at(i).normal("code", *mean.shape))
+            labels.append(self._labels(b.condition))
+        known = [label for label in labels if label is not None]
+        self.prior.fit(torch.cat(codes), torch.cat(known) if known else None, rng.seed)
+
+    # -- sampling ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Condition, rng: Rng, options: VAE.Options) -> Tensor:
+        label = self._labels(condition)
+        if label is None and self.classes:
+            label = self.prior.classes(n, rng)
+        z = self.prior.sample(n, label, rng, options.temperature)
+
+        def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
+            mean, logvar = rung.prior(h)
+            return mean + options.temperature * (0.5 * logvar).exp() * rng.normal_each(f"rung {i}", *mean.shape)
+
+        likelihood = self.head(self.coder.decode(z, label, choose))
+        return (likelihood.draw(rng) if options.noise else likelihood.mean).clamp(-1, 1)
+
+    # -- latent space ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """[B, D] posterior means; with a ladder, the means of all layers, flattened, after one another."""
+        (mean, _), features = self.coder.posterior(x)
+        codes = [mean]
+
+        def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
+            value = rung.prior(h)[0] + rung.change(h, features)[0]
+            codes.append(value.flatten(1))
+            return value
+
+        if self.coder.rungs:
+            self.coder.decode(mean, None, choose)
+        return torch.cat(codes, 1)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
+        """Examples [B, C, *size] of codes as `encode` gives them."""
+        parts = z.split([self.config.latent, *(math.prod(s) for s in self.coder.shapes)], 1)
+
+        def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
+            return parts[i + 1].unflatten(1, self.coder.shapes[i])
+
+        out = self.coder.decode(parts[0], self._labels(condition), choose)
+        likelihood: Likelihood = self.head(out)
+        return likelihood.mean.clamp(-1, 1)
+
+    # -- likelihood --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def nll(self, batch: Batch, rng: Rng) -> Tensor:
+        """[B] upper bound on the negative log-likelihood in nats, under the prior that samples come from and given
+        the class if there is one: the importance-weighted bound of Burda et al. 2016 with `bound_samples` draws."""
+        draws = self.config.bound_samples
+        weights = [self.log_weight(batch, rng.fork("bound", k)) for k in range(draws)]
+        return math.log(draws) - torch.logsumexp(torch.stack(weights), 0)
+
+    def log_weight(self, batch: Batch, rng: Rng) -> Tensor:
+        """[B] log p(x, latents) - log q(latents | x) for one draw of the latents from q."""
+        label = self._labels(batch.condition)
+        (mean, logvar), features = self.coder.posterior(batch.x)
+        z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
+        terms = [self.prior.log_prob(z, label) - log_normal(z, mean, logvar)]
+
+        def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
+            (m, v), (dm, dv) = rung.prior(h), rung.change(h, features)
+            value = m + dm + (0.5 * (v + dv)).exp() * rng.normal(f"rung {i}", *m.shape)
+            terms.append(log_normal(value, m, v) - log_normal(value, m + dm, v + dv))
+            return value
+
+        likelihood: Likelihood = self.head(self.coder.decode(z, label, choose))
+        return likelihood.log_prob(batch.x) + torch.stack(terms).sum(0)

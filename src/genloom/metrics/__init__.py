@@ -1,0 +1,1 @@
+"""Figures of quality as pure functions on arrays: they know nothing of data sets, runs or feature spaces."""
