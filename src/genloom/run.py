@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.batch import Condition, ConditionSpec
-from genloom.core.config import Config, RunConfig, resolve, unknown, validate
+from genloom.core.config import RunConfig, Settings, resolve, unknown, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent
+from genloom.core.files import write_atomic
 from genloom.core.modality import Modality
 from genloom.core.rng import Rng, derive
 from genloom.core.run import CONFIG, STATE, RunFolder
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from genloom.data.prepare import Prepared
-    from genloom.evaluate.figures import Evaluation
+    from genloom.evaluate.evaluation import Evaluation
 
 GRID_SAMPLES = 40
 GOLDEN = 0.6180339887498949
@@ -60,7 +62,7 @@ def spread_labels(condition: ConditionSpec, n: int, seed: int) -> Tensor | None:
 
 
 @torch.no_grad()
-def generate(family: Family, n: int, labels: Tensor | None, seed: int, options: Config) -> Tensor:
+def generate(family: Family, n: int, labels: Tensor | None, seed: int, options: Settings) -> Tensor:
     """n samples as the spec says, on the CPU; row i depends only on the seed, i, its label and the options."""
     device = next(family.parameters()).device
     out = []
@@ -74,15 +76,26 @@ def generate(family: Family, n: int, labels: Tensor | None, seed: int, options: 
 
 
 def draw_grid(family: Family, modality: Modality[Any], n: int, path: Path) -> tuple[Image, Path]:
-    """A picture of n samples with fixed seeds, classes in rows, written to `path`."""
+    """A picture of about n samples with fixed seeds, each class a column, written to `path`."""
     classes = len(family.condition.classes)
-    labels = torch.arange(n) * classes // n if 0 < classes <= n else spread_labels(family.condition, n, 0)
+    columns = classes if 1 < classes <= 16 else None
+    if columns:
+        n = max(1, n // columns) * columns
+        labels: Tensor | None = torch.arange(n) % columns
+    else:
+        labels = spread_labels(family.condition, n, 0)
     x = generate(family, n, labels, 0, family.Options())
-    columns = n // classes if classes and n % classes == 0 and classes <= 10 else None
     picture = modality.show([modality.decode(e) for e in x], columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    save_picture(picture, path)
     return picture, path
+
+
+def save_picture(picture: Image, path: Path) -> None:
+    """Write a PNG whole or not at all."""
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data.getvalue())
 
 
 class Run:
@@ -151,7 +164,7 @@ class Run:
             **{k: m.get(k) for k in ("steps", "seconds", "started", "finished")},
         }
 
-    def _options(self, options: Mapping[str, Any] | None) -> Config:
+    def _options(self, options: Mapping[str, Any] | None) -> Settings:
         return validate(self.family.Options, options or {}, "options")
 
     def label_indices(self, label: str | int | Sequence[str | int] | None, n: int, seed: int) -> Tensor | None:
@@ -220,7 +233,7 @@ class Run:
         target = self._output(folder, f"seed-{seed}")
         if grid:
             path = target / f"grid-{seed}.png"
-            self.modality.show(examples).save(path)
+            save_picture(self.modality.show(examples), path)
             return [path]
         stems = [f"{i:06d}" if labels is None else f"{i:06d}-{_safe(self.classes[int(labels[i])])}" for i in range(n)]
         return self.modality.write(examples, target, stems)

@@ -2,21 +2,31 @@ from pathlib import Path
 
 import pytest
 
-from genloom.core.config import Config, TrainConfig, merge, parse_sets, read_toml, resolve, setting, settings, validate
+from genloom.core.config import (
+    Settings,
+    TrainConfig,
+    merge,
+    parse_sets,
+    read_toml,
+    resolve,
+    setting,
+    settings,
+    validate,
+)
 from genloom.core.errors import InputError
 
 
-class Inner(Config):
+class Inner(Settings):
     lr: float = setting(1e-3, "Learning rate.", gt=0)
 
 
-class Family(Config):
+class Family(Settings):
     latent: int = setting(32, "Width of the code.", unit="values", ge=1)
     name: str = setting("x", "A name.")
     inner: Inner = Inner()
 
 
-class Modality(Config):
+class Modality(Settings):
     size: int | None = setting(None, "Size.", unit="pixels")
 
 

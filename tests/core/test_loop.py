@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from examples import Memory
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.config import Config, TrainConfig
+from genloom.core.config import Settings, TrainConfig
 from genloom.core.errors import GenloomError, Interrupted
 from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.feed import Feed
@@ -29,8 +29,8 @@ from genloom.core.spec import Grid
 class Line(Family):
     """Learns the mean of the data, in two stages of one player each."""
 
-    Config = Config
-    Options = Config
+    Config = Settings
+    Options = Settings
     accepts = (Grid,)
 
     def __init__(self, bad: range = range(0), stop_at: int = -1) -> None:
@@ -67,7 +67,7 @@ class Line(Family):
                 self.bad = range(0)
         yield Update(player, loss)
 
-    def sample(self, n: int, condition: Condition, rng: Rng, options: Config) -> Tensor:
+    def sample(self, n: int, condition: Condition, rng: Rng, options: Settings) -> Tensor:
         return torch.zeros(n, 1, 2)
 
 

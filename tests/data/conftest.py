@@ -1,12 +1,8 @@
-"""A cache of its own for each test, and pictures to put into folders and archives."""
+"""A cache of its own for each test."""
 
-import io
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -15,36 +11,3 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("GENLOOM_CACHE", str(cache))
     monkeypatch.delenv("GENLOOM_DATA", raising=False)
     return cache
-
-
-def pixels(seed: int, size: int = 16, colour: bool = True) -> np.ndarray:
-    """A picture with structure, different for each seed."""
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (5, 5, 3) if colour else (5, 5), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def encoded(seed: int, kind: str = "PNG", **picture: object) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels(seed, **picture)).save(out, kind)
-    return out.getvalue()
-
-
-def write(root: Path, names: list[str], start: int = 0) -> Path:
-    """A different picture under each name below `root`."""
-    for k, name in enumerate(names):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kind = {"jpg": "JPEG", "png": "PNG"}[name.rsplit(".", 1)[1]]
-        path.write_bytes(encoded(start + k, kind))
-    return root
-
-
-def huge_png(side: int = 60_000) -> bytes:
-    """A few hundred bytes that claim to be side x side pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
-
-    head = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")

@@ -50,10 +50,10 @@ def test_every_archive_gives_the_same_items(tmp_path: Path, ending: str) -> None
 
 
 def test_names_in_a_chinese_code_page(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", {"??/a.png": b"1", "dog/b.png": b"2"})
-    raw = path.read_bytes().replace(b"??/a.png", "猫".encode("gb18030") + b"/a.png")
-    path.write_bytes(raw)
-    assert open_source(path, PNG).load().labels == ["dog", "猫"]
+    path = zipped(tmp_path / "a.zip", {"????/a.png": b"1", "??????/b.png": b"2", "dog/c.png": b"3"})
+    raw = path.read_bytes().replace(b"??????/b", "小狗狗".encode("gb18030") + b"/b")
+    path.write_bytes(raw.replace(b"????/a", "猫咪".encode("gb18030") + b"/a"))
+    assert open_source(path, PNG).load().labels == ["dog", "小狗狗", "猫咪"]
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:\\evil.png", "..\\evil.png"])

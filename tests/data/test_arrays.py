@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import encoded
 from PIL import Image
 
 from genloom.core.errors import InputError, Unreadable
 from genloom.data.arrays import array_items, named_arrays, read_idx
 from genloom.data.items import Items
 from genloom.data.sources import open_source
+from pictures import encoded
 
 PNG = frozenset({".png"})
 X = np.random.default_rng(0).integers(0, 256, (6, 5, 7), dtype=np.uint8)

@@ -87,7 +87,7 @@ def encoder(unlabelled: Held) -> EncoderFeatures:
 def quick(data: Held, kind: str) -> EncoderFeatures:
     """Features learnt in a quarter of the usual steps: enough for 8x8 images, and the tests stay short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "LEAST_STEPS", 120)
+        patch.setattr(networks, "LEAST_STEPS", 80)
         patch.setattr(networks, "MOST_EPOCHS", 1)
         assert isinstance(data.modality.spec, Grid)
         return learn(data, data.modality.spec, kind, 0)  # type: ignore[arg-type]

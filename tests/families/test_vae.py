@@ -316,9 +316,11 @@ def test_rare_classes_borrow_from_all() -> None:
     assert density.classes(2000, Rng(0)).bincount(minlength=3)[2] == 0
 
 
-def test_sparse_takes_evenly_spread_examples() -> None:
-    batches = [Batch(torch.arange(i, i + 7).float()[:, None, None]) for i in range(0, 70, 7)]
-    taken = torch.cat([b.x for b in sparse(batches, 70, 10)]).flatten()
-    assert taken.tolist() == list(range(0, 70, 7))
-    assert torch.cat([b.x for b in sparse(batches, 70, 25)]).flatten().tolist() == list(range(0, 70, 2))
-    assert sum(len(b) for b in sparse(batches, 0, 10)) == 70
+def test_a_random_part_of_the_data_is_fitted_on() -> None:
+    batches = [Batch(torch.arange(i, i + 7).float()[:, None, None]) for i in range(0, 7000, 7)]
+    taken = torch.cat([b.x for b in sparse(batches, 7000, 1000, seed=0)]).flatten()
+    assert len(taken) == pytest.approx(1000, abs=120)
+    assert (taken.diff() > 0).all() and taken.mean() == pytest.approx(3500, abs=300)
+    assert len((taken % 7).unique()) == 7
+    assert not torch.equal(taken, torch.cat([b.x for b in sparse(batches, 7000, 1000, seed=1)]).flatten()[: len(taken)])
+    assert sum(len(b) for b in sparse(batches, 7000, 8000, seed=0)) == 7000

@@ -28,7 +28,7 @@ from genloom.cli.values import (
 from genloom.core.errors import InputError
 
 if TYPE_CHECKING:
-    from genloom.core.config import Config
+    from genloom.core.config import Settings
 
 SECTIONS = {"data": "DataConfig", "train": "TrainConfig"}  # sections of settings that every training has
 
@@ -169,7 +169,7 @@ def _facts(name: str) -> dict[str, Any]:
     )
 
 
-def _listed(config: type[Config], section: str) -> list[dict[str, Any]]:
+def _listed(config: type[Settings], section: str) -> list[dict[str, Any]]:
     from genloom.core.config import settings
 
     return settings(config, f"{section}." if section else "")
@@ -216,7 +216,7 @@ def _data_set(name: str) -> dict[str, Any]:
 def _section(name: str) -> dict[str, Any]:
     from genloom.core import config as configs
 
-    config: type[Config] = getattr(configs, SECTIONS[name])
+    config: type[Settings] = getattr(configs, SECTIONS[name])
     return {"summary": (config.__doc__ or "").strip(), "settings": _listed(config, name)}
 
 

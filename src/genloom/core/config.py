@@ -18,7 +18,7 @@ from genloom.core.errors import InputError
 FORMAT = 1
 
 
-class Config(BaseModel):
+class Settings(BaseModel):
     """Base of every settings object: frozen, unknown keys refused, every field with a meaning and a unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -30,7 +30,7 @@ def setting(default: Any, meaning: str, *, unit: str = "", **limits: Any) -> Any
     return Field(default, description=meaning, json_schema_extra={"unit": unit}, **limits)
 
 
-class DataConfig(Config):
+class DataConfig(Settings):
     """Where the examples come from and how they are divided."""
 
     path: str = setting("", "Folder, archive, file or catalog name the examples come from.")
@@ -42,7 +42,7 @@ class DataConfig(Config):
     )
 
 
-class TrainConfig(Config):
+class TrainConfig(Settings):
     """How long and how a family is trained."""
 
     steps: int | None = setting(None, "Number of optimiser steps; excludes a budget.", unit="steps", ge=1)
@@ -74,7 +74,7 @@ class TrainConfig(Config):
     max_rollbacks: int = setting(3, "Times the training goes back before it gives up.", ge=0)
 
 
-class RunConfig(Config):
+class RunConfig(Settings):
     """Everything that decides a run. Saved, resolved, as config.json."""
 
     format: int = FORMAT
@@ -83,8 +83,8 @@ class RunConfig(Config):
     recipe: str | None = setting(None, "Recipe the settings started from.")
     seed: int = setting(0, "Seed of every random stream.", ge=0)
     data: DataConfig = DataConfig()
-    modality: SerializeAsAny[Config]
-    family: SerializeAsAny[Config]
+    modality: SerializeAsAny[Settings]
+    family: SerializeAsAny[Settings]
     train: TrainConfig = TrainConfig()
 
 
@@ -134,22 +134,22 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"the config file {path} is not TOML: {e}") from None
 
 
-def _nested(annotation: Any) -> type[Config] | None:
-    """The Config class in an annotation such as `Config | None`."""
+def _nested(annotation: Any) -> type[Settings] | None:
+    """The Settings class in an annotation such as `Settings | None`."""
     options = (
         typing.get_args(annotation)
         if typing.get_origin(annotation) in (typing.Union, types.UnionType)
         else (annotation,)
     )
-    return next((o for o in options if isinstance(o, type) and issubclass(o, Config)), None)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, Settings)), None)
 
 
-def settings(config: type[Config], prefix: str = "") -> list[dict[str, Any]]:
+def settings(config: type[Settings], prefix: str = "") -> list[dict[str, Any]]:
     """Every setting of a config class, nested ones dotted: name, type, default, unit, meaning and limits."""
     out: list[dict[str, Any]] = []
     for name, field in config.model_fields.items():
         nested = _nested(field.annotation)
-        if nested is not None and nested is not Config:
+        if nested is not None and nested is not Settings:
             out += settings(nested, f"{prefix}{name}.")
             continue
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -180,7 +180,7 @@ def settings(config: type[Config], prefix: str = "") -> list[dict[str, Any]]:
 _LIMITS = {"at least": "ge", "more than": "gt", "at most": "le", "less than": "lt"}
 
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", bound=Settings)
 
 
 def validate(config: type[C], values: Mapping[str, Any], section: str) -> C:
@@ -191,7 +191,7 @@ def validate(config: type[C], values: Mapping[str, Any], section: str) -> C:
         raise InputError(_explain(config, e, section)) from None
 
 
-def _explain(config: type[Config], error: ValidationError, section: str) -> str:
+def _explain(config: type[Settings], error: ValidationError, section: str) -> str:
     first = error.errors()[0]
     where = (
         ".".join([section, *(str(p) for p in first["loc"] if isinstance(p, str))])
@@ -216,10 +216,11 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     return f"there is no {what} {name!r}; there are: {', '.join(sorted(names)) or 'none'}"
 
 
-def resolve(layers: Iterable[Mapping[str, Any]], modality: type[Config], family: type[Config]) -> RunConfig:
+def resolve(layers: Iterable[Mapping[str, Any]], modality: type[Settings], family: type[Settings]) -> RunConfig:
     """The one settings object from layers in rising priority. Raises InputError on an unknown key or a bad value."""
     values = merge(*layers)
-    sections: dict[str, type[Config]] = {"data": DataConfig, "modality": modality, "family": family, "train": TrainConfig}
+    sections: dict[str, type[Settings]] = {"data": DataConfig, "modality": modality, "family": family, "train":
+    TrainConfig}
     for key in values:
         if key not in RunConfig.model_fields:
             known = [f"{s}.{f['name']}" for s, c in sections.items() for f in settings(c)] + list(

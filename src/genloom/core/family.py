@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.config import Config as Settings
+from genloom.core.config import Settings
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Spec

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from torch import Tensor
 
-from genloom.core.config import Config as Settings
+from genloom.core.config import Settings
 from genloom.core.rng import Rng
 from genloom.core.spec import Spec
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from genloom.core.config import Config, setting
+from genloom.core.config import Settings, setting
 
 
-class OptimiserConfig(Config):
+class OptimiserConfig(Settings):
     """How one player's parameters move."""
 
     kind: Literal["adamw", "muon"] = setting("adamw", "adamw, or muon on hidden weight matrices with adamw elsewhere.")

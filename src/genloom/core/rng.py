@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-
 CPU = torch.device("cpu")
 
 

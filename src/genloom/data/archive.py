@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -104,8 +104,8 @@ def _zip_members(path: Path) -> Iterator[Member]:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as e:
         raise InputError(f"{path} is not a readable zip archive: {e}") from None
-    for info in archive.infolist():
-        name = _zip_name(info)
+    infos = archive.infolist()
+    for name, info in zip(_zip_names(infos), infos, strict=True):
         guard.check(name, info.file_size)
         if stat.S_ISLNK(info.external_attr >> 16):
             raise guard.refuse(name, "is a link")
@@ -115,17 +115,20 @@ def _zip_members(path: Path) -> Iterator[Member]:
             yield Member(name, info.file_size, info.header_offset, _zip_reader(archive, info))
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The member's name; Windows archivers write names in the local code page without saying so."""
-    if info.flag_bits & 0x800 or info.filename.isascii():
-        return info.filename
-    raw = info.filename.encode("cp437", "replace")  # zipfile reads unmarked names as cp437
+def _zip_names(infos: Sequence[zipfile.ZipInfo]) -> list[str]:
+    """The members' names; Windows archivers write them in the local code page without saying so. Read as the first of
+    UTF-8
+    and GB18030 that fits all of them: a short name alone may fit both.
+    """
+    unmarked = [i.filename for i in infos if not i.flag_bits & 0x800 and not i.filename.isascii()]
+    raw = [name.encode("cp437", "replace") for name in unmarked]  # zipfile reads unmarked names as cp437
     for encoding in ("utf-8", "gb18030"):
         try:
-            return raw.decode(encoding)
+            names = dict(zip(unmarked, (r.decode(encoding) for r in raw), strict=True))
         except UnicodeDecodeError:
             continue
-    return info.filename
+        return [i.filename if i.flag_bits & 0x800 else names.get(i.filename, i.filename) for i in infos]
+    return [i.filename for i in infos]
 
 
 def _zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.config import Config, DataConfig, validate
+from genloom.core.config import DataConfig, Settings, validate
 from genloom.core.discover import module, names, only_class
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import write_json
@@ -142,7 +142,7 @@ def _open(data: Any, kind: str | None) -> tuple[str, Source]:
     return best, sources[best]
 
 
-def _key(source: Source, kind: str, settings: Config, config: DataConfig) -> str:
+def _key(source: Source, kind: str, settings: Settings, config: DataConfig) -> str:
     """Changes with the source's contents, every setting that matters, and the code that reads: no version to forget."""
     code = [*sorted(Path(__file__).parent.glob("*.py")), Path(str(module(_MODALITIES, kind, "modality").__file__))]
     parts = {
@@ -184,7 +184,7 @@ class _Builder:
         self,
         source: Source,
         cls: type[Modality[Any]],
-        settings: Config,
+        settings: Settings,
         config: DataConfig,
         notify: Callable[[str], None],
     ) -> None:

@@ -79,7 +79,7 @@ def _needed(
     for g in sorted(members, key=lambda g: places[g]):
         for i in members[g]:
             last[labels[i]] = g
-    return {g for label, g in last.items() if label is not None and label not in trained}
+    return {g for label, g in last.items() if label not in trained}
 
 
 def _fill(

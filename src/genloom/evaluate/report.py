@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from genloom.core.config import Config, DataConfig, TrainConfig, settings
+from genloom.core.config import DataConfig, Settings, TrainConfig, settings
 from genloom.core.errors import InputError
 from genloom.core.files import write_atomic
 from genloom.core.run import CONFIG, MANIFEST, RunFolder
@@ -277,19 +277,19 @@ def _sections(config: Mapping[str, Any]) -> list[tuple[str, list[Setting]]]:
     return [(n, _settings(_mapping(config.get(n)), c)) for n, c in classes.items() if _mapping(config.get(n))]
 
 
-def _config_of(config: Mapping[str, Any], key: str) -> type[Config] | None:
+def _config_of(config: Mapping[str, Any], key: str) -> type[Settings] | None:
     """Settings class of the run's family ("model") or modality ("kind"), None where it is not installed."""
     from genloom.families import find_family
     from genloom.modalities import find_modality
 
     try:
-        found: type[Config] = (find_family if key == "model" else find_modality)(str(config.get(key))).Config
+        found: type[Settings] = (find_family if key == "model" else find_modality)(str(config.get(key))).Config
     except (InputError, ImportError):
         return None
     return found
 
 
-def _settings(values: Mapping[str, Any], config: type[Config] | None) -> list[Setting]:
+def _settings(values: Mapping[str, Any], config: type[Settings] | None) -> list[Setting]:
     known = {s["name"]: s for s in settings(config)} if config else {}
     out = []
     for name, value in _leaves(values):

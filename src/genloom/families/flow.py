@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.config import Config, setting
+from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
 from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.optim import OptimiserConfig
@@ -81,7 +81,7 @@ def sampling_times(steps: int, low: float = -4.0, high: float = 4.5) -> Tensor:
 class Flow(Family):
     """Rectified flow in data space or, with `latent`, in the code space of an autoencoder."""
 
-    class Config(Config):
+    class Config(Settings):
         """Settings of a flow."""
 
         width: int = setting(
@@ -112,7 +112,7 @@ class Flow(Family):
         compressor: CompressorConfig = CompressorConfig()
         optimiser: OptimiserConfig = OptimiserConfig(kind="muon", lr=2e-3, muon_lr=0.02)
 
-    class Options(Config):
+    class Options(Settings):
         """Settings of one call to sample."""
 
         steps: int = setting(16, "Solver steps from noise to data.", unit="steps", ge=1, le=1000)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.config import Config, setting
+from genloom.core.config import Settings, setting
 from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
@@ -85,7 +85,7 @@ def spread(x: Tensor, label: Tensor | None) -> Tensor:
 
 @final
 class GAN(Family):
-    class Config(Config):
+    class Config(Settings):
         """Settings of a GAN."""
 
         objective: Objective = setting(
@@ -136,7 +136,7 @@ class GAN(Family):
         generator: OptimiserConfig = OptimiserConfig(lr=1e-3, beta1=0.0, beta2=0.99)
         critic: OptimiserConfig = OptimiserConfig(lr=1e-3, beta1=0.0, beta2=0.99)
 
-    class Options(Config):
+    class Options(Settings):
         """Settings of one call to sample."""
 
         truncation: float | None = setting(

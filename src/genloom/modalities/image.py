@@ -21,8 +21,7 @@ from pydantic import field_validator
 from torch import Tensor
 from torch.nn import functional
 
-from genloom.core import config as settings
-from genloom.core.config import setting
+from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
 from genloom.core.files import write_atomic
 from genloom.core.modality import Fingerprint, Modality
@@ -39,7 +38,7 @@ FLAT = (
 )
 
 
-class ImageConfig(settings.Config):
+class ImageConfig(Settings):
     """What becomes of an image before a model sees it."""
 
     size: int | str | None = setting(
@@ -95,7 +94,7 @@ class Image(Modality[Picture]):
         self.spec: Grid = Grid((config.channels, *parse_size(config.size)), levels=256)
 
     @classmethod
-    def read(cls, raw: Any, config: settings.Config) -> Picture:
+    def read(cls, raw: Any, config: Settings) -> Picture:
         """The picture in a file's bytes, a PIL image, or an array or tensor [H, W], [H, W, C] or [C, H, W] of uint8,
         uint16, bool or floats in 0..1 or -1..1.
 
@@ -127,7 +126,7 @@ class Image(Modality[Picture]):
         return Fingerprint(exact, int.from_bytes(np.packbits(above).tobytes(), "big"), thumbnail)
 
     @classmethod
-    def fit(cls, config: settings.Config, train: Iterable[Picture]) -> Self:
+    def fit(cls, config: Settings, train: Iterable[Picture]) -> Self:
         """Choose size and channels where the config leaves them open.
 
         Size: that of the images if all are alike and at most 64 pixels; else 64, 32 or 16 for the longer side, by how

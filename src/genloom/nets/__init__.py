@@ -1,1 +1,2 @@
-"""Pure modules, generic over 1, 2 and 3 spatial axes. Weights that are not hidden matrices are marked with `core.optim.edge`."""
+"""Pure modules, generic over 1, 2 and 3 spatial axes. Weights that are not hidden matrices are marked with
+`core.optim.edge`."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from genloom.core.optim import edge
 from genloom.core.spec import Grid
-from genloom.nets.blocks import batch_norm, conv, group_norm, shuffle, unshuffle
+from genloom.nets.blocks import batch_norm, conv, crop, group_norm, shuffle, unshuffle, zero
 
 Norm = Literal["batch", "group"]
 EMBEDDING = 64  # E
@@ -55,31 +55,55 @@ def pad_to(x: Tensor, size: Sequence[int]) -> Tensor:
     return x
 
 
-def crop_to(x: Tensor, size: Sequence[int]) -> Tensor:
-    return x if tuple(x.shape[2:]) == tuple(size) else x[(..., *(slice(n) for n in size))]
+class ClassNorm(nn.Module):
+    """Normalisation whose scale and shift depend on the class, if there are classes (de Vries et al. 2017).
 
+    The noise keeps a share of the signal that the class cannot drown; with the class concatenated to the noise the
+    generator soon ignores the noise.
+    """
 
-def normal(norm: Norm, axes: int, width: int) -> nn.Module:
-    return batch_norm(axes, width) if norm == "batch" else group_norm(width)
-
-
-class Layers(nn.Module):
-    """`depth` layers of x + conv(relu(norm(x))); without a norm, x + conv(leaky_relu(x))."""
-
-    def __init__(self, axes: int, width: int, depth: int, norm: Norm | None) -> None:
+    def __init__(self, norm: Norm, axes: int, width: int, classes: int) -> None:
         super().__init__()
-        self.slope = 0.2 if norm is None else 0.0
-        self.norms = nn.ModuleList([nn.Identity() if norm is None else normal(norm, axes, width) for _ in range(depth)])
-        self.convs = nn.ModuleList([conv(axes, width, width, bias=norm is None) for _ in range(depth)])
+        self.norm = batch_norm(axes, width) if norm == "batch" else group_norm(width)
+        self.label = edge(zero(nn.Embedding(classes, 2 * width))) if classes else None
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        x = self.norm(x)
+        if self.label is None:
+            return x
+        scale, shift = self.label(label)[(...,) + (None,) * (x.ndim - 2)].chunk(2, 1)
+        return torch.addcmul(shift, x, 1 + scale)
+
+
+class GeneratorLayers(nn.Module):
+    """`depth` layers of x + conv(relu(norm(x)))."""
+
+    def __init__(self, axes: int, width: int, depth: int, norm: Norm, classes: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([ClassNorm(norm, axes, width, classes) for _ in range(depth)])
+        self.convs = nn.ModuleList([conv(axes, width, width, bias=False) for _ in range(depth)])
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        for norm, layer in zip(self.norms, self.convs, strict=True):
+            x = x + layer(F.relu(norm(x, label)))
+        return x
+
+
+class CriticLayers(nn.Module):
+    """`depth` layers of x + conv(leaky_relu(x))."""
+
+    def __init__(self, axes: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([conv(axes, width, width) for _ in range(depth)])
 
     def forward(self, x: Tensor) -> Tensor:
-        for norm, layer in zip(self.norms, self.convs, strict=True):
-            x = x + layer(F.leaky_relu(norm(x), self.slope))
+        for layer in self.convs:
+            x = x + layer(F.leaky_relu(x, 0.2))
         return x
 
 
 class ConvGenerator(nn.Module):
-    """Noise and label to a small grid by a linear map, then layers and doublings (1x1 convolution, depth to space)."""
+    """Noise to a small grid by a linear map, then layers and doublings (1x1 convolution, depth to space)."""
 
     def __init__(
         self,
@@ -95,27 +119,24 @@ class ConvGenerator(nn.Module):
         super().__init__()
         plan, axes = Pyramid(spec.size, width, patch), spec.axes
         self.size, self.patch, self.base = spec.size, plan.patch, plan.sizes[-1]
-        self.label = edge(nn.Embedding(classes, EMBEDDING)) if classes else None
-        self.inputs = edge(nn.Linear(latent + (EMBEDDING if classes else 0), plan.widths[-1] * math.prod(self.base)))
+        self.inputs = edge(nn.Linear(latent, plan.widths[-1] * math.prod(self.base)))
         widths = plan.widths[::-1]
-        self.layers = nn.ModuleList([Layers(axes, w, depth, norm) for w in widths])
+        self.layers = nn.ModuleList([GeneratorLayers(axes, w, depth, norm, classes) for w in widths])
         self.finer = nn.ModuleList(
             [conv(axes, wide, fine * 2**axes, kernel=1, bias=False) for wide, fine in pairwise(widths)]
         )
-        self.norm = normal(norm, axes, widths[-1])
+        self.norm = ClassNorm(norm, axes, widths[-1], classes)
         self.outputs = edge(conv(axes, widths[-1], spec.channels * plan.patch**axes))
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [B, Z], label [B] int64 -> [B, C, *size]."""
-        if self.label is not None:
-            z = torch.cat([z, self.label(label)], 1)
         h = self.inputs(z).unflatten(1, (-1, *self.base))
         for level, layers in enumerate(self.layers):
             if level:
                 h = shuffle(self.finer[level - 1](h), 2)
-            h = layers(h)
-        h = self.outputs(F.relu(self.norm(h)))
-        return torch.tanh(crop_to(shuffle(h, self.patch), self.size).float())
+            h = layers(h, label)
+        h = self.outputs(F.relu(self.norm(h, label)))
+        return torch.tanh(crop(shuffle(h, self.patch), self.size).float())
 
 
 class Head(nn.Module):
@@ -136,20 +157,21 @@ class Head(nn.Module):
 
 
 def minibatch_deviation(h: Tensor, group: int) -> Tensor:
-    """[B, C, *size] -> [B, 1]: deviation of each feature within groups of `group` consecutive examples, averaged.
+    """[B, D] -> [B, D]: standard deviation of each feature within groups of `group` consecutive examples.
 
-    A critic sees by it that samples resemble each other (Karras et al. 2018, "Progressive growing of GANs", section 3).
+    A critic sees by it that samples resemble each other (Karras et al. 2018, "Progressive growing of GANs", section 3;
+    here of the last features, one figure each, which is cheaper and learns sooner than one averaged over the grid).
     Groups are of consecutive examples, so micro-batches that are multiples of `group` give what the full batch gives. A
     batch that is not such a multiple is one group.
     """
     group = group if len(h) % group == 0 else len(h)
-    g = h.reshape(-1, group, h[0].numel()).float()
-    deviation = ((g - g.mean(1, keepdim=True)).square().mean(1) + 1e-6).sqrt().mean(1, keepdim=True)
+    g = h.float().unflatten(0, (-1, group))
+    deviation = ((g - g.mean(1, keepdim=True)).square().mean(1) + 1e-6).sqrt()
     return deviation.repeat_interleave(group, 0)
 
 
 class ConvCritic(nn.Module):
-    """Layers and halvings (2x2 convolution), minibatch deviation, a hidden linear layer and the head; not normalised."""
+    """Layers and halvings (2x2 convolution), a hidden linear layer, minibatch deviation and the head; no norm."""
 
     def __init__(
         self,
@@ -166,15 +188,17 @@ class ConvCritic(nn.Module):
         plan, axes = Pyramid(spec.size, width, patch), spec.axes
         self.padded, self.patch, self.group = plan.padded, plan.patch, group
         self.inputs = edge(conv(axes, spec.channels * plan.patch**axes, plan.widths[0]))
-        self.layers = nn.ModuleList([Layers(axes, w, depth, None) for w in plan.widths])
+        self.layers = nn.ModuleList([CriticLayers(axes, w, depth) for w in plan.widths])
         self.coarser = nn.ModuleList(
             [conv(axes, fine, wide, kernel=2, stride=2) for fine, wide in pairwise(plan.widths)]
         )
-        self.hidden = nn.Linear(plan.widths[-1] * math.prod(plan.sizes[-1]) + 1, features)
-        self.head = Head(features, classes)
-        for m in [self.inputs, *self.coarser, *[c for layers in self.layers for c in layers.convs]]:
+        self.hidden = nn.Linear(plan.widths[-1] * math.prod(plan.sizes[-1]), features)
+        self.head = Head(2 * features, classes)
+        convolutions = [m for m in self.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+        for m in convolutions:
             nn.init.kaiming_normal_(m.weight, 0.2)
-            nn.init.zeros_(m.bias)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """x [B, C, *size], label [B] int64 -> [B]."""
@@ -183,9 +207,8 @@ class ConvCritic(nn.Module):
             if level:
                 h = self.coarser[level - 1](F.leaky_relu(h, 0.2))
             h = layers(h)
-        h = F.leaky_relu(h, 0.2)
-        h = self.hidden(torch.cat([h.flatten(1), minibatch_deviation(h, self.group).to(h.dtype)], 1))
-        return self.head(F.leaky_relu(h, 0.2), label)
+        h = F.leaky_relu(self.hidden(F.leaky_relu(h, 0.2).flatten(1)), 0.2)
+        return self.head(torch.cat([h, minibatch_deviation(h, self.group).to(h.dtype)], 1), label)
 
 
 class MLPGenerator(nn.Module):

@@ -68,6 +68,13 @@ def shuffle(x: Tensor, factor: int) -> Tensor:
     return x.permute(order).reshape(batch, channels // factor**axes, *[s * factor for s in size])
 
 
+def crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """[B, C, *larger] -> [B, C, *size]: what was padded at the end of each axis is dropped."""
+    for axis, n in enumerate(size, 2):
+        x = x.narrow(axis, 0, n)
+    return x
+
+
 class Residual(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x)))))), the second norm scaled and shifted by a conditioning vector if there
     is one."""
@@ -90,6 +97,20 @@ class Residual(nn.Module):
         if self.dropout:
             h = F.dropout(h, self.dropout, self.training)
         return x + self.conv2(h)
+
+
+class Residuals(nn.Module):
+    """`depth` residual blocks after one another."""
+
+    def __init__(self, axes: int, channels: int, depth: int, embedding: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Residual(axes, channels, embedding, dropout) for _ in range(depth)])
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        """x [B, C, *size], e [B, E] -> [B, C, *size]."""
+        for block in self.blocks:
+            x = block(x, e)
+        return x
 
 
 class Attention(nn.Module):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.batch import Batch
-from genloom.core.config import Config, setting
+from genloom.core.config import Settings, setting
 from genloom.core.family import Clock, Update
 from genloom.core.optim import OptimiserConfig, edge
 from genloom.core.rng import Rng
@@ -23,7 +23,7 @@ from genloom.nets.blocks import conv
 from genloom.nets.coder import Decoder, Encoder
 
 
-class CompressorConfig(Config):
+class CompressorConfig(Settings):
     """Settings of the autoencoder that a latent flow trains first."""
 
     codes: int = setting(32, "Width of a code.", ge=1)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from genloom.core.batch import Batch
-from genloom.core.config import Config, setting
+from genloom.core.config import Settings, setting
 from genloom.core.rng import Rng, derive
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 _EXAMPLES_PER_DIMENSION = 4
 
 
-class FitConfig(Config):
+class FitConfig(Settings):
     """How a density is fitted on codes after the training."""
 
     components: int = setting(
-        20, "Gaussians with full covariance for each class, fewer where its examples are few.", ge=1
+        40, "Gaussians with full covariance for each class, fewer where its examples are few.", ge=1
     )
     examples: int = setting(
-        20000, "Examples whose codes are fitted on, evenly spread over the data.", unit="examples", ge=1
+        60000, "Examples whose codes are fitted on, evenly spread over the data.", unit="examples", ge=1
     )
 
 
@@ -121,15 +121,18 @@ class MixtureDensity(nn.Module):
         return groups.gather(0, labels[None])[0]
 
 
-def sparse(data: Iterable[Batch], total: int, wanted: int) -> Iterator[Batch]:
-    """Of `total` examples evenly spread ones, about `wanted`: enough to fit on, and the cost does not grow with the
-    data."""
-    stride, position = max(1, total // wanted), 0
+def sparse(data: Iterable[Batch], total: int, wanted: int, seed: int) -> Iterator[Batch]:
+    """Of `total` examples in order, about `wanted` drawn at random: the cost of a fit does not grow with the data.
+
+    Not every n-th one: data sets are often interleaved from several sources (MNIST from two kinds of writers).
+    """
+    keep = torch.rand(total, generator=torch.Generator().manual_seed(seed)) * total < wanted
+    position = 0
     for batch in data:
-        part = batch[slice(-position % stride, None, stride)]
+        rows = keep[position : position + len(batch)].nonzero().squeeze(1)
         position += len(batch)
-        if len(part):
-            yield part
+        if len(rows):
+            yield batch[rows.to(batch.x.device)]
 
 
 def _pick(weight: Tensor, name: str, rng: Rng) -> Tensor:
@@ -166,7 +169,7 @@ def _mixture(
         max_iter=40,
         tol=1e-2,
         reg_covar=1e-3 * float(codes.var(0).mean()) + 1e-8,
-        init_params="k-means++",
+        init_params="kmeans",
         random_state=seed,
     )
     with warnings.catch_warnings():

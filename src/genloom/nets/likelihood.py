@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from genloom.core.config import Config, setting
+from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid
@@ -101,7 +101,7 @@ class Gaussian(Likelihood):
         return self.mean + torch.exp(self.log_scale) * rng.normal_each("values", *self.mean.shape)
 
 
-class LikelihoodConfig(Config):
+class LikelihoodConfig(Settings):
     """How values are distributed around the decoder's output."""
 
     kind: Literal["auto", "bernoulli", "logistic", "gaussian"] = setting(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.optim import edge
-from genloom.nets.blocks import Attention, Residual, TimeEmbedding, conv, group_norm, shuffle, unshuffle, zero
+from genloom.nets.blocks import Attention, Residuals, TimeEmbedding, conv, crop, group_norm, shuffle, unshuffle, zero
 
 
 def patch_for(size: Sequence[int]) -> int:
@@ -57,8 +57,8 @@ class UNet(nn.Module):
         self.position = nn.Parameter(torch.zeros(widths[0], *coarse[0]))
         self.position.edge = True  # type: ignore[attr-defined]
 
-        def blocks(width: int, depth: int) -> nn.ModuleList:
-            return nn.ModuleList([Residual(axes, width, embedding, dropout) for _ in range(depth)])
+        def blocks(width: int, depth: int) -> Residuals:
+            return Residuals(axes, width, depth, embedding, dropout)
 
         self.down = nn.ModuleList([blocks(w, d) for w, d in zip(widths, depths, strict=True)])
         self.up = nn.ModuleList([blocks(w, d) for w, d in zip(widths[:-1], depths[:-1], strict=True)])
@@ -79,8 +79,7 @@ class UNet(nn.Module):
         h = self.inputs(unshuffle(x, self.patch)) + self.position
         skips = []
         for level, blocks in enumerate(self.down):
-            for block in blocks:
-                h = block(h, e)
+            h = blocks(h, e)
             if level < len(self.coarser):
                 skips.append(h)
                 h = self.coarser[level](h)
@@ -88,7 +87,5 @@ class UNet(nn.Module):
             h = self.attention(h)
         for level in reversed(range(len(self.coarser))):
             h = self.mix[level](torch.cat([skips[level], shuffle(self.finer[level](h), 2)], 1))
-            for block in self.up[level]:
-                h = block(h, e)
-        out = shuffle(self.outputs(F.silu(self.norm(h))), self.patch)
-        return out[(..., *(slice(n) for n in size))] if any(short) else out
+            h = self.up[level](h, e)
+        return crop(shuffle(self.outputs(F.silu(self.norm(h))), self.patch), size)
