@@ -16,7 +16,7 @@ from genloom.core.errors import InputError
 from genloom.core.spec import Grid
 from genloom.evaluate import figures as module
 from genloom.evaluate.evaluation import KINDS, Evaluation
-from genloom.evaluate.features import EncoderFeatures
+from genloom.evaluate.features import ClassifierFeatures, EncoderFeatures
 from genloom.evaluate.figures import Joined, as_written, default_number, evaluate_samples, judge, reference_split
 
 
@@ -181,3 +181,20 @@ def test_a_generator_is_sampled_and_judged(
     assert replace(again, seconds=found.seconds) == found
     deaf = evaluate_samples(Replay(digits, set()), digits, n=200)  # type: ignore[arg-type]
     assert "label_agreement" not in [f.name for f in deaf.figures]
+
+
+def test_class_figures_of_real_data_come_from_what_the_classifier_has_not_seen(
+    real: Evaluation, digits: Any, classifier: EncoderFeatures
+) -> None:
+    assert isinstance(classifier, ClassifierFeatures)
+    right = classifier.classify(classifier(digits.test.x)).numpy() == digits.test.labels
+    assert real["label_agreement"].ceiling == pytest.approx(right.mean())
+    few = replace(
+        digits,
+        validation=type(digits.test)(digits.test.x[:0], digits.test.labels[:0]),
+        test=type(digits.test)(digits.test.x[:15], digits.test.labels[:15]),
+    )
+    agreement = judge(digits.train.x[:60], torch.from_numpy(digits.train.labels[:60]), few, classifier)[
+        "label_agreement"
+    ]
+    assert agreement.value is not None and agreement.ceiling is None and "15 examples are too few" in agreement.note

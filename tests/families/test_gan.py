@@ -274,11 +274,12 @@ def test_classes_without_a_label_are_as_frequent_as_in_the_data():
 def test_labels_reach_both_players():
     family = gan().eval()
     z, one, two = torch.randn(4, 8), torch.full((4,), 1), torch.full((4,), 2)
+    nn.init.normal_(family.generator.norm.label.weight)
     assert not torch.allclose(family.generator(z, one), family.generator(z, two), atol=1e-3)
     x = some(4, family).x
     assert not torch.allclose(family.critic(x, one), family.critic(x, two), atol=1e-3)
-    head, h = family.critic.head, torch.randn(4, 128)
-    projected = head.out(h)[:, 0] + (h * head.label.weight[2]).sum(1) / 128**0.5
+    head, h = family.critic.head, torch.randn(4, 256)
+    projected = head.out(h)[:, 0] + (h * head.label.weight[2]).sum(1) / 16
     assert torch.allclose(head(h, two), projected, atol=1e-5)
 
 
@@ -290,16 +291,15 @@ def test_without_classes(condition, settings):
     assert family.eval().sample(3, Condition(), Rng(0), GAN.Options()).shape == (3, 1, 8, 8)
 
 
-def test_settle_measures_batch_norm_on_the_data_s_classes():
+def test_settle_measures_batch_norm_of_the_averaged_weights():
     family = gan()
     with torch.no_grad():  # as if the averaged weights had moved away from the statistics
         family.generator.inputs.bias.add_(3.0)
     data = list(Digits().batches(250))
     family.settle(iter(data), Rng(2))
-    norm = family.generator.layers[0].norms[0]
+    norm = family.generator.layers[0].norms[0].norm
     z = torch.cat([Rng(2, i).normal("noise", len(b), 8) for i, b in enumerate(data)])
-    y = torch.cat([b.condition.label for b in data])
-    first = family.generator.inputs(torch.cat([z, family.generator.label(y)], 1)).unflatten(1, (16, -1))
+    first = family.generator.inputs(z).unflatten(1, (16, -1))
     assert torch.allclose(norm.running_mean, first.mean((0, 2)), atol=0.02)
     assert not family.generator.training and norm.momentum is not None
 
@@ -345,10 +345,10 @@ def test_resolutions():
 
 
 def test_minibatch_deviation():
-    h = torch.tensor([[0.0, 0.0], [2.0, 4.0], [5.0, 5.0], [5.0, 5.0]])[..., None]
-    expected = torch.tensor([[1.5], [1.5], [0.001], [0.001]])  # mean of standard deviations 1 and 2; sqrt(1e-6)
+    h = torch.tensor([[0.0, 0.0], [2.0, 4.0], [5.0, 5.0], [5.0, 5.0]])
+    expected = torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.001, 0.001], [0.001, 0.001]])  # sqrt(1e-6) where all is alike
     assert torch.allclose(minibatch_deviation(h, 2), expected, atol=1e-5)
-    assert minibatch_deviation(h, 3).unique().numel() == 1  # not a multiple: one group
+    assert torch.equal(minibatch_deviation(h, 3), minibatch_deviation(h, 4))  # not a multiple: one group
 
 
 # -- augmentation -----------------------------------------------------------------------------------------------------

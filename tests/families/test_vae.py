@@ -324,3 +324,4 @@ def test_a_random_part_of_the_data_is_fitted_on() -> None:
     assert len((taken % 7).unique()) == 7
     assert not torch.equal(taken, torch.cat([b.x for b in sparse(batches, 7000, 1000, seed=1)]).flatten()[: len(taken)])
     assert sum(len(b) for b in sparse(batches, 7000, 8000, seed=0)) == 7000
+    assert sum(len(b) for b in sparse(batches, 0, 10, seed=0)) == 7000

@@ -85,14 +85,7 @@ def evaluate(
     trained = _load(run)
     document = trained.evaluate(against, n=n, seed=seed, notify=say).to_json()
     if json:
-        emit(
-            {
-                "schema": "genloom.evaluate/1",
-                "run": trained.path,
-                "report": trained.folder.report,
-                "evaluation": document,
-            }
-        )
+        emit({**document, "schema": "genloom.evaluate/1", "run": trained.path, "report": trained.folder.report})
         return
     print(
         table(

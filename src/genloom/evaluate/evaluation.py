@@ -62,7 +62,8 @@ KINDS = {
 class Figure:
     """One figure. value is None where it cannot be measured, and `note` says why.
 
-    interval: 95%. ceiling: the same figure of training examples against the same reference. floor: of a trivial
+    interval: 95%. ceiling: the same figure of training examples against the same reference, in the same number (class
+    figures: of the reference itself, which the classifier did not learn from). floor: of a trivial
     baseline. n, reference_n: samples and real examples that went in; figures of different n must not be compared.
     """
 

@@ -31,14 +31,14 @@ PEAK_RATE = 3e-3
 class Extractor(nn.Module):
     """Strided convolutions with BatchNorm, then one dense layer: x [B, C, *size] -> [B, D], D = 128.
 
-    The first layer brings the longest axis to at most 32 positions, the others halve it down to at most 7, so the cost
+    The first layer brings the longest axis to at most 16 positions, the others halve it down to at most 7, so the cost
     hardly depends on the resolution. `multiply_adds` is the cost of one example.
     """
 
     def __init__(self, spec: Grid) -> None:
         super().__init__()
         longest = max(spec.size)
-        stride = 1 if longest <= 12 else max(2, 2 ** math.ceil(math.log2(longest / 32)))
+        stride = 1 if longest <= 12 else max(2, 2 ** math.ceil(math.log2(longest / 16)))
         layers: list[nn.Module] = []
         size, width, self.multiply_adds = list(spec.size), spec.channels, 0
         for step, out in _plan(longest, stride):
@@ -85,19 +85,26 @@ class Objective(Protocol):
 
 
 class Classification(nn.Module):
-    """Cross-entropy on the labels, with dropout on the features and a random shift of each batch."""
+    """Cross-entropy on the labels and one more class, "spoilt": noisy and blurred copies of a quarter of the examples.
 
-    passes = 1.0
+    Without that class the features need not see such faults: on 3,000 colour images of 64x64 four smoothings moved the
+    Frechet distance from 11.6 to 12.7 only. Dropout on the features, a random shift of each example.
+    """
+
+    passes = 1.25
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.head = nn.Linear(WIDTH, classes)
+        self.head = nn.Linear(WIDTH, classes + 1)
 
     def forward(self, extractor: Extractor, batch: Batch, generator: torch.Generator) -> Tensor:
         label = batch.condition.label
         assert label is not None
-        features = extractor(shifted(batch.x, 1 / 12, generator))
-        return F.cross_entropy(self.head(F.dropout(features, 0.3)), label)
+        part = len(label) // 4
+        x = torch.cat([batch.x, degraded(batch.x[:part], generator)])
+        spoilt = label.new_full((part,), self.head.out_features - 1)
+        features = extractor(shifted(x, 1 / 12, generator))
+        return F.cross_entropy(self.head(F.dropout(features, 0.3)), torch.cat([label, spoilt]))
 
 
 class Contrast(nn.Module):
@@ -156,7 +163,7 @@ def train(
 def steps_for(extractor: Extractor, objective: Objective, n: int) -> int:
     """Number of steps: several epochs within the budget of computation, never so few that nothing is learnt."""
     afford = BUDGET / (3 * extractor.multiply_adds * BATCH * objective.passes)
-    return int(max(LEAST_STEPS / 2, min(max(LEAST_STEPS, MOST_EPOCHS * n / BATCH), afford)))
+    return int(max(LEAST_STEPS / 4, min(max(LEAST_STEPS, MOST_EPOCHS * n / BATCH), afford)))
 
 
 def batches(n: int, labels: NDArray[np.int64] | None, seed: int) -> Iterator[NDArray[np.int64]]:

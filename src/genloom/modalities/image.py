@@ -117,8 +117,8 @@ class Image(Modality[Picture]):
         head = f"{example.mode} {example.width} {example.height} ".encode()
         exact = hashlib.blake2b(head + example.tobytes(), digest_size=16).digest()
         shown = _flatten(example, "white")
-        grey = np.asarray(shown.convert("L").resize((32, 32), Pillow.Resampling.BOX), dtype=np.float64)
-        thumbnail = shown.resize((12, 12), Pillow.Resampling.BOX).convert("RGB").tobytes()
+        grey = np.asarray(shown.convert("L").resize((32, 32), Pillow.Resampling.BICUBIC), dtype=np.float64)
+        thumbnail = shown.resize((12, 12), Pillow.Resampling.BICUBIC).convert("RGB").tobytes()
         frequencies = (_COSINES @ grey @ _COSINES.T).ravel()
         if math.sqrt(frequencies[1:] @ frequencies[1:]) < FLAT * _UNIT:
             return Fingerprint(exact, None, thumbnail)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genloom.core.optim import edge
 from genloom.core.spec import Grid
-from genloom.nets.blocks import Residual, conv, crop, group_norm, shuffle, unshuffle
+from genloom.nets.blocks import Residual, conv, group_norm, shuffle, unshuffle
 
 Inject = Callable[[int, Tensor], Tensor]
 

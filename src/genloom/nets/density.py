@@ -34,9 +34,7 @@ class FitConfig(Settings):
     components: int = setting(
         40, "Gaussians with full covariance for each class, fewer where its examples are few.", ge=1
     )
-    examples: int = setting(
-        60000, "Examples whose codes are fitted on, evenly spread over the data.", unit="examples", ge=1
-    )
+    examples: int = setting(60000, "Examples whose codes are fitted on, drawn at random.", unit="examples", ge=1)
 
 
 class MixtureDensity(nn.Module):
@@ -122,11 +120,15 @@ class MixtureDensity(nn.Module):
 
 
 def sparse(data: Iterable[Batch], total: int, wanted: int, seed: int) -> Iterator[Batch]:
-    """Of `total` examples in order, about `wanted` drawn at random: the cost of a fit does not grow with the data.
+    """Of `total` examples in order (0: unknown, all are taken) about `wanted` drawn at random: the cost of a fit does
+    not grow with the data.
 
     Not every n-th one: data sets are often interleaved from several sources (MNIST from two kinds of writers).
     """
     keep = torch.rand(total, generator=torch.Generator().manual_seed(seed)) * total < wanted
+    if not total:
+        yield from data
+        return
     position = 0
     for batch in data:
         rows = keep[position : position + len(batch)].nonzero().squeeze(1)
