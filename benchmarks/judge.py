@@ -1,8 +1,8 @@
 """An independent judge of generated MNIST digits: a classifier of its own, not genloom's figures.
 
-Trained once on the training images (a fixed seed, about a minute on one core) and kept in the cache folder. Frechet distance, precision, recall,
-density and coverage are taken in its 128 features before the decision, against the 10,000 test images; real training images give the level that a
-perfect generator would reach.
+Trained once on the training images (a fixed seed, about a minute on one core) and kept in the cache folder. Frechet
+distance, precision, recall, density and coverage are taken in its 128 features before the decision, against the 10,000
+test images; real training images give the level that a perfect generator would reach.
 """
 
 from __future__ import annotations

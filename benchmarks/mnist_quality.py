@@ -2,9 +2,9 @@
 
     python benchmarks/mnist_quality.py --recipe mnist-gan --seed 0 --budget 600
 
-Trains through `genloom.train` with one thread, draws 5,000 samples and writes results/mnist_quality-RECIPE-SEED.json. Time is CPU
-time of the process by default, so that other work on the machine does not change the result; --clock wall takes the clock on the wall.
-Needs the MNIST files in $GENLOOM_DATA/mnist or a network.
+Trains through `genloom.train` with one thread, draws 5,000 samples and writes results/mnist_quality-RECIPE-SEED.json.
+Time is CPU time of the process by default, so that other work on the machine does not change the result; --clock wall
+takes the clock on the wall. Needs the MNIST files in $GENLOOM_DATA/mnist or a network.
 """
 
 from __future__ import annotations
@@ -44,16 +44,21 @@ def main() -> None:
         time.perf_counter = time.process_time
 
     import torch
+    from judge import Judge
 
     import genloom
     from genloom.core.config import parse_sets
-    from judge import Judge
 
     torch.set_num_threads(1)
     judge = Judge()
     out = a.out or Path(tempfile.mkdtemp()) / "run"
     run = genloom.train(
-        "mnist", recipe=a.recipe, budget=a.budget, seed=a.seed, out=out, settings=parse_sets(a.set),
+        "mnist",
+        recipe=a.recipe,
+        budget=a.budget,
+        seed=a.seed,
+        out=out,
+        settings=parse_sets(a.set),
         notify=lambda text: print(text, file=sys.stderr),
     )
     manifest = run.manifest
@@ -64,16 +69,28 @@ def main() -> None:
         seconds = time.process_time() - begin
         assert labels is not None
         results["default" if steps is None else f"steps={steps}"] = {
-            **judge.judge(x, labels), "samples_per_second": round(5000 / seconds, 1)
+            **judge.judge(x, labels),
+            "samples_per_second": round(5000 / seconds, 1),
         }
         print(json.dumps(results), flush=True)
     record = {
-        "command": " ".join(["python", "benchmarks/mnist_quality.py", *sys.argv[1:]]), "recipe": a.recipe, "seed": a.seed,
-        "budget_seconds": a.budget, "clock": a.clock, "samples": results, "real_training_images": judge.real(),
+        "command": " ".join(["python", "benchmarks/mnist_quality.py", *sys.argv[1:]]),
+        "recipe": a.recipe,
+        "seed": a.seed,
+        "budget_seconds": a.budget,
+        "clock": a.clock,
+        "samples": results,
+        "real_training_images": judge.real(),
         "judge_accuracy": round(judge.accuracy, 4),
-        "training": {k: manifest[k] for k in ("steps", "seconds", "examples_per_second", "data_wait", "skipped", "parameters", "precision")},
-        "versions": {n: version(n) for n in ("genloom", "torch", "numpy")}, "python": platform.python_version(),
-        "threads": 1, "cores": os.cpu_count(), "cpu": cpu_model(),
+        "training": {
+            k: manifest[k]
+            for k in ("steps", "seconds", "examples_per_second", "data_wait", "skipped", "parameters", "precision")
+        },
+        "versions": {n: version(n) for n in ("genloom", "torch", "numpy")},
+        "python": platform.python_version(),
+        "threads": 1,
+        "cores": os.cpu_count(),
+        "cpu": cpu_model(),
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"mnist_quality-{a.recipe}-{a.seed}.json"

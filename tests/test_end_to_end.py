@@ -1,4 +1,5 @@
-"""The whole path on scikit-learn's digits, through the command line; and a training that is killed goes on bit for bit."""
+"""The whole path on scikit-learn's digits, through the command line; and a training that is killed goes on bit for
+bit."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ import genloom
 from genloom.families import family_names
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(genloom.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-FAST = {"train.precision": "fp32", "train.batch": 32, "train.warmup": 10, "train.grids": 0, "train.checkpoint_every": 0.1}
+FAST = {
+    "train.precision": "fp32",
+    "train.batch": 32,
+    "train.warmup": 10,
+    "train.grids": 0,
+    "train.checkpoint_every": 0.1,
+}
 
 
 def command(*arguments: str) -> list[str]:
@@ -44,7 +51,14 @@ def sets(settings: dict[str, Any]) -> list[str]:
 def test_train_sample_evaluate(tmp_path: Path) -> None:
     out = tmp_path / "数字"
     cli("train", "digits", "--model", "flow", "--steps", "150", "--out", str(out), *sets({**FAST, "train.ema": 0.98}))
-    for name in ("config.json", "manifest.json", "model.safetensors", "history.jsonl", "report.html", "samples/final.png"):
+    for name in (
+        "config.json",
+        "manifest.json",
+        "model.safetensors",
+        "history.jsonl",
+        "report.html",
+        "samples/final.png",
+    ):
         assert (out / name).stat().st_size > 0, name
     files = cli("sample", str(out), "-n", "3", "--label", "7", "--seed", "1", "-o", str(tmp_path / "sevens"))["files"]
     assert [Image.open(f).size for f in files] == [(8, 8)] * 3

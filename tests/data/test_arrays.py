@@ -111,7 +111,12 @@ def test_npz_with_other_names_and_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:100])
     np.save(tmp_path / "c.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "d.npz", x=np.array([{"a": 1}], dtype=object))
-    for name, match in (("a.npy", "not a readable"), ("b.npz", "not a readable"), ("c.npy", "objects"), ("d.npz", "objects")):
+    for name, match in (
+        ("a.npy", "not a readable"),
+        ("b.npz", "not a readable"),
+        ("c.npy", "objects"),
+        ("d.npz", "objects"),
+    ):
         with pytest.raises(InputError, match=match):
             open_source(tmp_path / name, PNG).load()
 
@@ -132,7 +137,11 @@ def test_a_folder_of_idx_files_is_a_set_with_splits(tmp_path: Path) -> None:
 
 def test_damaged_idx_files(tmp_path: Path) -> None:
     path = tmp_path / "images-idx3-ubyte"
-    for data, match in ((idx(X)[:-1], "damaged"), (b"hello world", "not an idx"), (gzip.compress(idx(X))[:40], "cannot be read")):
+    for data, match in (
+        (idx(X)[:-1], "damaged"),
+        (b"hello world", "not an idx"),
+        (gzip.compress(idx(X))[:40], "cannot be read"),
+    ):
         path.write_bytes(data)
         with pytest.raises(InputError, match=match):
             open_source(path, PNG).load()
@@ -144,7 +153,9 @@ def test_a_csv_of_paths_and_labels(tmp_path: Path) -> None:
     (tmp_path / "图").mkdir()
     for k in range(3):
         (tmp_path / f"图/{k}.png").write_bytes(encoded(k))
-    (tmp_path / "a.csv").write_text("label,split,filename\n猫,train,图/0.png\n狗,test,图/1.png\n猫,,图/missing.png\n", "utf-8")
+    (tmp_path / "a.csv").write_text(
+        "label,split,filename\n猫,train,图/0.png\n狗,test,图/1.png\n猫,,图/missing.png\n", "utf-8"
+    )
     items = open_source(tmp_path / "a.csv", PNG).load()
     assert items.labels == ["猫", "狗", "猫"] and items.given == ["train", "test", None]
     assert items.read(1) == encoded(1)
@@ -186,5 +197,7 @@ def test_what_a_program_has_in_memory() -> None:
 def test_the_digest_of_memory_follows_its_contents() -> None:
     other = X.copy()
     other[5, 4, 6] ^= 1
-    digests = {open_source(d, PNG).digest for d in (X, X.copy(), other, (X, Y), (X, Y + 1), [Image.fromarray(a) for a in X])}
+    digests = {
+        open_source(d, PNG).digest for d in (X, X.copy(), other, (X, Y), (X, Y + 1), [Image.fromarray(a) for a in X])
+    }
     assert len(digests) == 5

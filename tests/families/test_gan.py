@@ -133,12 +133,12 @@ class Slope(nn.Module):
         return self.w * (x + x.square()).flatten(1).sum(1)
 
 
-@pytest.mark.parametrize(("step", "due"), [(0, 1), (3, 0), (4, 1)])
-def test_penalties_by_hand_and_only_when_due(step, due):
-    family = gan(r1=0.6, r2=0.2, penalty_every=4)
+@pytest.mark.parametrize(("step", "fraction", "due"), [(0, 0.0, 1), (3, 0.0, 0), (4, 0.25, 0.6), (8, 0.7, 0.2)])
+def test_penalties_by_hand_only_when_due_and_weaker_later(step, fraction, due):
+    family = gan(r1=0.6, r2=0.2, penalty_every=4, penalty_left=0.2)
     family.critic = Slope()
     real, fake = some(4, family).x, -some(4, family).x / 2
-    loss, _ = family._critic_step(real.clone(), fake.clone(), None, Clock(step, 0), Rng(0))
+    loss, _ = family._critic_step(real.clone(), fake.clone(), None, Clock(step, fraction), Rng(0))
 
     def squared(x: Tensor) -> float:
         return float((0.5 * (1 + 2 * x)).square().flatten(1).sum(1).mean())

@@ -219,8 +219,12 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
 def resolve(layers: Iterable[Mapping[str, Any]], modality: type[Settings], family: type[Settings]) -> RunConfig:
     """The one settings object from layers in rising priority. Raises InputError on an unknown key or a bad value."""
     values = merge(*layers)
-    sections: dict[str, type[Settings]] = {"data": DataConfig, "modality": modality, "family": family, "train":
-    TrainConfig}
+    sections: dict[str, type[Settings]] = {
+        "data": DataConfig,
+        "modality": modality,
+        "family": family,
+        "train": TrainConfig,
+    }
     for key in values:
         if key not in RunConfig.model_fields:
             known = [f"{s}.{f['name']}" for s, c in sections.items() for f in settings(c)] + list(

@@ -45,8 +45,9 @@ class Codec:
     def unpack(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         if self.levels is None:
             return np.array(stored, dtype=np.float32)
-        x = np.multiply(stored, np.float32(2 / (self.levels - 1)), dtype=np.float32)
-        x -= 1
+        half = np.float32((self.levels - 1) / 2)
+        x = np.subtract(stored, half, dtype=np.float32)  # exact, so that the division is the only rounding
+        x /= half
         return x
 
 

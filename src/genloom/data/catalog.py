@@ -127,7 +127,7 @@ def _fetch(entry: Entry, file: Remote) -> Path:
             f"{file.url} is not the known file of {entry.name}: {' '.join(str(e).split())[:200]}"
         ) from None
     except OSError as e:  # every error of requests is one
-        reason = type(e).__name__ if "://" in str(e) or "HTTPS" in str(e) else str(e)
+        reason = str(e) if len(str(e)) < 100 else type(e).__name__
         raise GenloomError(
             f"{entry.name} is not on this machine and {file.url} cannot be downloaded ({reason}); go online or {place}"
         ) from None

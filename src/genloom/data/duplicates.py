@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from genloom.core.modality import Fingerprint
 
-DISTANCE = 3  # differing bits of the 64; with 4 bands of 16, two prints this near share a band exactly
+DISTANCE = 4  # differing bits of the 64. Half of a print's bits are set, so that distances are even
+BANDS = np.array_split(np.arange(64), DISTANCE + 1)  # two prints at most DISTANCE apart share one of these exactly
 LIKENESS = (
     0.995  # correlation of the thumbnails. On MNIST .995 joins 0.2% of the images, .99 1.7%, none 30% (docs/log.md)
 )
@@ -43,8 +44,8 @@ def near_groups(prints: Sequence[Fingerprint], groups: Ints) -> Ints:
 def _close(near: NDArray[np.uint64]) -> Ints:
     """[P, 2] pairs of places in `near` at most DISTANCE bits apart."""
     found = [np.empty((0, 2), np.int64)]
-    for band in range(4):
-        key = (near >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+    for band in BANDS:
+        key = (near >> np.uint64(band[0])) & np.uint64(2 ** len(band) - 1)
         order = np.lexsort((near, key))
         sorted_key, sorted_near = key[order], near[order]
         for step in range(1, min(WINDOW, len(near))):

@@ -15,7 +15,7 @@ from torch import Tensor
 from genloom.core.errors import Unreadable
 
 Picture = Pillow.Image
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")  # not EPS: it starts another program
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")  # not EPS: it starts another program
 MAX_PIXELS = 100_000_000
 
 
@@ -29,7 +29,7 @@ def decode(raw: bytes | Picture, working: int) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # broken metadata and Pillow's own pixel warning; ours is an error
-            picture = Pillow.open(io.BytesIO(raw), formats=FORMATS) if isinstance(raw, bytes) else raw
+            picture = _open(raw) if isinstance(raw, bytes) else raw
             if picture.width * picture.height > MAX_PIXELS:
                 raise Unreadable(
                     f"{picture.width:,} x {picture.height:,} pixels, more than the limit of {MAX_PIXELS:,}"
@@ -49,6 +49,11 @@ def decode(raw: bytes | Picture, working: int) -> Picture:
     except Exception as e:  # a damaged file makes Pillow's decoders raise nearly anything
         reason = str(e) or type(e).__name__
         raise Unreadable(reason if "truncated" in reason else f"damaged: {reason}") from None
+
+
+def _open(raw: bytes) -> Picture:
+    Pillow.init()  # once; Pillow knows few formats before, and may be built without WebP
+    return Pillow.open(io.BytesIO(raw), formats=[f for f in FORMATS if f in Pillow.OPEN])
 
 
 def _unidentified(raw: bytes) -> str:

@@ -84,7 +84,7 @@ class ClassifierFeatures(EncoderFeatures):
 
     def __init__(self, spec: Grid, facts: Facts) -> None:
         super().__init__(spec, facts)
-        self.head = nn.Linear(WIDTH, facts.classes + 1)  # the last is "spoilt", no class of the data
+        self.head = nn.Linear(WIDTH, facts.classes)
 
     @property
     def name(self) -> str:
@@ -95,7 +95,7 @@ class ClassifierFeatures(EncoderFeatures):
     def classify(self, features: Tensor) -> Tensor:
         """[B, 128] features -> [B] int64 class indices."""
         raw = features.to(self.centre.device) / self.scale + self.centre
-        chosen: Tensor = self.head(raw)[:, :-1].argmax(1).cpu()
+        chosen: Tensor = self.head(raw).argmax(1).cpu()
         return chosen
 
 

@@ -29,6 +29,7 @@ LEAST_TEST = 500  # with fewer test examples the validation split is added to th
 MOST_REFERENCE, MOST_SAMPLES = 10_000, 5_000
 NEIGHBOURS = 5
 LEAST_KERNEL, LEAST_NEIGHBOURS, LEAST_CLASSES = 50, 50, 20  # examples on each side without which a figure is noise
+NEIGHBOUR_FIGURES = {"precision", "recall", "density", "coverage"}  # on equal numbers of both
 CLASS_FIGURES = {"class_entropy", "label_agreement"}  # need no reference: the classes themselves are one
 REDRAWS = 400
 
@@ -213,8 +214,8 @@ def _assemble(
         interval=own[1] if own else None,
         ceiling=ceiling[0] if own and ceiling else None,
         floor=floor[0] if own and floor else None,
-        n=n,
-        reference_n=reference,
+        n=min(n, reference) if name in NEIGHBOUR_FIGURES else n,
+        reference_n=min(n, reference) if name in NEIGHBOUR_FIGURES else reference,
         features=space.name,
         direction=kind.direction,
         unit=kind.unit,

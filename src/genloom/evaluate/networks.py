@@ -85,26 +85,23 @@ class Objective(Protocol):
 
 
 class Classification(nn.Module):
-    """Cross-entropy on the labels and one more class, "spoilt": noisy and blurred copies of a quarter of the examples.
+    """Cross-entropy on the labels, with dropout on the features and a random shift of each example.
 
-    Without that class the features need not see such faults: on 3,000 colour images of 64x64 four smoothings moved the
-    Frechet distance from 11.6 to 12.7 only. Dropout on the features, a random shift of each example.
+    A further class of noisy and blurred copies was tried and left out: on MNIST, noise of 0.05 that hardly shows then
+    cost nearly all precision (.06 instead of .94), so that every generator would have looked worthless.
     """
 
-    passes = 1.25
+    passes = 1.0
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.head = nn.Linear(WIDTH, classes + 1)
+        self.head = nn.Linear(WIDTH, classes)
 
     def forward(self, extractor: Extractor, batch: Batch, generator: torch.Generator) -> Tensor:
         label = batch.condition.label
         assert label is not None
-        part = len(label) // 4
-        x = torch.cat([batch.x, degraded(batch.x[:part], generator)])
-        spoilt = label.new_full((part,), self.head.out_features - 1)
-        features = extractor(shifted(x, 1 / 12, generator))
-        return F.cross_entropy(self.head(F.dropout(features, 0.3)), torch.cat([label, spoilt]))
+        features = extractor(shifted(batch.x, 1 / 12, generator))
+        return F.cross_entropy(self.head(F.dropout(features, 0.3)), label)
 
 
 class Contrast(nn.Module):

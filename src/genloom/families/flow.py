@@ -103,7 +103,7 @@ class Flow(Family):
             0.1, "Share of examples trained without their class, for guidance.", unit="share", ge=0, le=1
         )
         guidance: float | None = setting(
-            None, "Guidance when sampling does not say; if none, 1.5 on data and 1 on codes.", ge=0, le=20
+            None, "Guidance when sampling does not say; if none, 1.25 on data and 1 on codes.", ge=0, le=20
         )
         latent: bool = setting(False, "Run the flow on the codes of an autoencoder trained first.")
         mlp_width: int = setting(512, "Width of the network on codes.", ge=8)
@@ -260,7 +260,7 @@ class Flow(Family):
     def sample(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
         labels = self._labels(condition, n)
         guidance = next(
-            g for g in (options.guidance, self.config.guidance, 1.0 if self.config.latent else 1.5) if g is not None
+            g for g in (options.guidance, self.config.guidance, 1.0 if self.config.latent else 1.25) if g is not None
         )
         velocity = self.velocity(labels, guidance, (options.guided_from, options.guided_until))
         times = sampling_times(options.steps).to(self.mean.device)

@@ -13,6 +13,7 @@ Shapes: `B` batch, `C` channels, `Z` width of the noise.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Literal, final
 
@@ -74,6 +75,14 @@ def squared_slope(scores: Tensor, x: Tensor) -> Tensor:
     return gradient.float().square().flatten(1).sum(1)
 
 
+def penalty_share(fraction: float, left: float) -> float:
+    """Share of the penalties' weight at a share of the training: a cosine from 1 down to `left` at half of it.
+
+    A strong penalty keeps the beginning stable, a weak one lets the critic see details later (Huang et al. 2024).
+    """
+    return left + (1 - left) * (1 + math.cos(math.pi * min(1.0, 2 * fraction))) / 2
+
+
 def spread(x: Tensor, label: Tensor | None) -> Tensor:
     """Mean squared distance of examples [B, ...] from their batch's mean, or from their class's mean in the batch."""
     x = x.detach().flatten(1).float()
@@ -103,6 +112,9 @@ class GAN(Family):
         )
         penalty_every: int = setting(
             8, "Steps between two evaluations of R1 and R2, whose weight is raised to match.", unit="steps", ge=1
+        )
+        penalty_left: float = setting(
+            0.1, "Share of R1's and R2's weight left after the first half of the training.", unit="share", ge=0, le=1
         )
         critic_steps: int | None = setting(
             None, "Critic steps to each generator step; none: 5 for wgan-gp, else 1.", ge=1
@@ -215,6 +227,7 @@ class GAN(Family):
         """The critic's loss with the penalties that are due (lazily: Karras et al. 2020, StyleGAN2, section 3.1)."""
         every = self.config.penalty_every
         due = clock.step % every == 0
+        lazily = every * penalty_share(clock.fraction, self.config.penalty_left)
         real = real.detach().requires_grad_(due and self.r1 > 0)
         fake = fake.detach().requires_grad_(due and self.r2 > 0)
         real_scores, fake_scores = self.critic(real, label), self.critic(fake, label)
@@ -223,7 +236,7 @@ class GAN(Family):
         for name, weight, scores, x in (("r1", self.r1, real_scores, real), ("r2", self.r2, fake_scores, fake)):
             if x.requires_grad:
                 logs[name] = squared_slope(scores, x).mean()
-                loss = loss + every * weight / 2 * logs[name]
+                loss = loss + lazily * weight / 2 * logs[name]
         if self.gradient_penalty:
             share = rng.uniform("between", len(real)).reshape(-1, *[1] * (real.ndim - 1))
             between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_()

@@ -150,8 +150,8 @@ class Image(Modality[Picture]):
         if picture.size != (width, height):
             picture = ImageOps.fit(picture, (width, height), Pillow.Resampling.LANCZOS)
         pixels = np.array(picture, dtype=np.float32).reshape(height, width, channels)
-        pixels *= np.float32(2 / 255)
-        pixels -= 1
+        pixels -= 127.5
+        pixels /= 127.5
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
     def decode(self, x: Tensor) -> Picture:

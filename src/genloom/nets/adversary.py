@@ -23,7 +23,7 @@ from genloom.core.spec import Grid
 from genloom.nets.blocks import batch_norm, conv, crop, group_norm, shuffle, unshuffle, zero
 
 Norm = Literal["batch", "group"]
-EMBEDDING = 64  # E
+EMBEDDING = 32  # E
 
 
 class Pyramid:
@@ -65,13 +65,14 @@ class ClassNorm(nn.Module):
     def __init__(self, norm: Norm, axes: int, width: int, classes: int) -> None:
         super().__init__()
         self.norm = batch_norm(axes, width) if norm == "batch" else group_norm(width)
-        self.label = edge(zero(nn.Embedding(classes, 2 * width))) if classes else None
+        self.modulate = edge(zero(nn.Linear(EMBEDDING, 2 * width))) if classes else None
 
-    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
+        """x [B, C, *size], e [B, E] or None -> [B, C, *size]."""
         x = self.norm(x)
-        if self.label is None:
+        if self.modulate is None:
             return x
-        scale, shift = self.label(label)[(...,) + (None,) * (x.ndim - 2)].chunk(2, 1)
+        scale, shift = self.modulate(e)[(...,) + (None,) * (x.ndim - 2)].chunk(2, 1)
         return torch.addcmul(shift, x, 1 + scale)
 
 
@@ -83,9 +84,9 @@ class GeneratorLayers(nn.Module):
         self.norms = nn.ModuleList([ClassNorm(norm, axes, width, classes) for _ in range(depth)])
         self.convs = nn.ModuleList([conv(axes, width, width, bias=False) for _ in range(depth)])
 
-    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, e: Tensor | None) -> Tensor:
         for norm, layer in zip(self.norms, self.convs, strict=True):
-            x = x + layer(F.relu(norm(x, label)))
+            x = x + layer(F.relu(norm(x, e)))
         return x
 
 
@@ -119,6 +120,7 @@ class ConvGenerator(nn.Module):
         super().__init__()
         plan, axes = Pyramid(spec.size, width, patch), spec.axes
         self.size, self.patch, self.base = spec.size, plan.patch, plan.sizes[-1]
+        self.label = edge(nn.Embedding(classes, EMBEDDING)) if classes else None
         self.inputs = edge(nn.Linear(latent, plan.widths[-1] * math.prod(self.base)))
         widths = plan.widths[::-1]
         self.layers = nn.ModuleList([GeneratorLayers(axes, w, depth, norm, classes) for w in widths])
@@ -130,12 +132,13 @@ class ConvGenerator(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [B, Z], label [B] int64 -> [B, C, *size]."""
+        e = None if self.label is None else self.label(label)
         h = self.inputs(z).unflatten(1, (-1, *self.base))
         for level, layers in enumerate(self.layers):
             if level:
                 h = shuffle(self.finer[level - 1](h), 2)
-            h = layers(h, label)
-        h = self.outputs(F.relu(self.norm(h, label)))
+            h = layers(h, e)
+        h = self.outputs(F.relu(self.norm(h, e)))
         return torch.tanh(crop(shuffle(h, self.patch), self.size).float())
 
 

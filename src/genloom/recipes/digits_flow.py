@@ -11,5 +11,5 @@ def recipe() -> dict[str, Any]:
         "model": "flow",
         "kind": "image",
         "family": {"width": 32, "levels": 2, "patch": 1},
-        "train": {"budget": 60.0, "batch": 128, "ema": 0.995},
+        "train": {"budget": 60.0, "batch": 128, "ema": 0.995, "warmup": 30},
     }

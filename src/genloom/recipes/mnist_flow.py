@@ -9,6 +9,5 @@ def recipe() -> dict[str, Any]:
     return {
         "model": "flow",
         "kind": "image",
-        "family": {"width": 32, "guidance": 1.5},
         "train": {"budget": 600.0, "batch": 128},
     }

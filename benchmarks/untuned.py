@@ -1,0 +1,90 @@
+"""Data that no recipe was tuned for: every family with its defaults and an equal time, judged by genloom's own figures.
+
+    python benchmarks/untuned.py --data clothing-small --budget 100
+
+--limit N takes the first N training images of the set as a flat folder (a few hundred pictures of one's own). Writes
+results/untuned-DATA.json. Time is CPU time of the process on one thread, so that other work does not change the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+RESULTS = Path(__file__).parent / "results"
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "flow": {"model": "flow"},
+    "latent-flow": {"model": "flow", "settings": {"family.latent": True}},
+    "gan": {"model": "gan"},
+    "vae": {"model": "vae"},
+    "autoencoder": {"model": "autoencoder"},
+}
+
+
+def flat_folder(name: str, limit: int, folder: Path) -> Path:
+    """The first `limit` training images of a set, written as PNG files into one folder."""
+    from genloom.core.config import DataConfig
+    from genloom.data.prepare import prepare
+
+    data = prepare(name, "image", {}, DataConfig())
+    batch = next(data.train.batches(limit, limit))
+    data.modality.write([data.modality.decode(x) for x in batch.x], folder, [f"{i:04d}" for i in range(len(batch))])
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every family on data that no recipe was tuned for.")
+    parser.add_argument("--data", default="clothing-small")
+    parser.add_argument("--limit", type=int, help="take this many images, without labels")
+    parser.add_argument("--budget", type=float, default=100.0, help="seconds of training")
+    parser.add_argument("--model", action="append", choices=list(CANDIDATES), help="only these; may be repeated")
+    parser.add_argument("--out", type=Path, default=Path(tempfile.mkdtemp()))
+    a = parser.parse_args()
+    time.perf_counter = time.process_time
+
+    import torch
+
+    import genloom
+
+    torch.set_num_threads(1)
+    source = a.data if a.limit is None else str(flat_folder(a.data, a.limit, a.out / f"{a.data}-{a.limit}"))
+    results: dict[str, Any] = {}
+    for name in a.model or CANDIDATES:
+        out = a.out / f"{Path(source).name}-{name}"
+        run = genloom.train(source, budget=a.budget, out=out, **CANDIDATES[name])
+        evaluation = run.evaluate(n=1000).to_json()
+        results[name] = {
+            "figures": {
+                f["name"]: {k: f[k] for k in ("value", "interval", "ceiling", "floor", "n")}
+                for f in evaluation["figures"]
+            },
+            "features": evaluation["figures"][0]["features"],
+            "training": {k: run.manifest[k] for k in ("steps", "seconds", "examples_per_second", "parameters")},
+        }
+        print(name, {k: v["value"] for k, v in results[name]["figures"].items()}, flush=True)
+    label = Path(source).name
+    record = {
+        "command": " ".join(["python", "benchmarks/untuned.py", *sys.argv[1:]]),
+        "budget_seconds": a.budget,
+        "clock": "cpu",
+        "results": results,
+        "versions": {n: version(n) for n in ("genloom", "torch", "numpy")},
+        "python": platform.python_version(),
+        "threads": 1,
+        "cores": os.cpu_count(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"untuned-{label}.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Laws that every modality found must keep. A new modality adds its raw examples to RAW."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from genloom.core.errors import Unreadable
+from genloom.core.modality import Modality
+from genloom.core.rng import Rng
+from genloom.core.spec import Grid, check_batch, spec_from_json, spec_to_json
+from genloom.modalities import find_modality, modality_names
+
+
+def pictures() -> list[bytes]:
+    """PNG files of 12 x 10 colour noise."""
+    rng, out = np.random.default_rng(0), []
+    for _ in range(6):
+        file = io.BytesIO()
+        Pillow.fromarray(rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(file, "PNG")
+        out.append(file.getvalue())
+    return out
+
+
+RAW: dict[str, Callable[[], list[bytes]]] = {"image": pictures}
+MODALITIES = modality_names()
+
+
+def fitted(name: str) -> tuple[type[Modality[Any]], Modality[Any], list[Any]]:
+    cls = find_modality(name)
+    examples = [cls.read(raw, cls.Config()) for raw in RAW[name]()]
+    return cls, cls.fit(cls.Config(), examples), examples
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_decoding_an_encoded_example_gives_it_back(name: str) -> None:
+    _, modality, examples = fitted(name)
+    x = torch.stack([modality.encode(e) for e in examples])
+    check_batch(modality.spec, x)
+    again = torch.stack([modality.encode(modality.decode(e)) for e in x])
+    levels = modality.spec.levels if isinstance(modality.spec, Grid) else None
+    assert (again - x).abs().max() <= (1 / (levels - 1) if levels else 0)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_state_is_json_from_which_an_equal_modality_comes(name: str) -> None:
+    cls, modality, examples = fitted(name)
+    state = json.loads(json.dumps(modality.state()))
+    twin = cls.from_state(state)
+    assert twin.state() == modality.state() and twin.spec == modality.spec
+    assert torch.equal(twin.encode(examples[0]), modality.encode(examples[0]))
+    assert spec_from_json(json.loads(json.dumps(spec_to_json(modality.spec)))) == modality.spec
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_written_examples_are_read_back(name: str, tmp_path: Path) -> None:
+    cls, modality, examples = fitted(name)
+    decoded = [modality.decode(modality.encode(e)) for e in examples[:2]]
+    paths = modality.write(decoded, tmp_path, ["猫-1", "b"])
+    assert [p.stem for p in paths] == ["猫-1", "b"] and {p.suffix for p in paths} <= cls.extensions
+    for path, example in zip(paths, decoded, strict=True):
+        again = cls.read(path.read_bytes(), modality.config)
+        torch.testing.assert_close(modality.encode(again), modality.encode(example), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_examples_are_known_by_what_they_show(name: str) -> None:
+    cls, _, examples = fitted(name)
+    prints = [cls.fingerprint(e).exact for e in examples]
+    assert len(set(prints)) == len(prints)
+    assert prints == [cls.fingerprint(e).exact for e in fitted(name)[2]]
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("hostile", ["empty", "cut", "text", "zeros"])
+def test_hostile_input_is_unreadable_with_one_sentence(name: str, hostile: str) -> None:
+    cls, raw = find_modality(name), RAW[name]()[0]
+    data = {"empty": b"", "cut": raw[: len(raw) // 2], "text": "你好, not an example".encode(), "zeros": bytes(500)}
+    with pytest.raises(Unreadable) as e:
+        cls.read(data[hostile], cls.Config())
+    assert str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_augmentation_keeps_the_spec_and_is_off_by_default(name: str) -> None:
+    _, modality, examples = fitted(name)
+    x = torch.stack([modality.encode(e) for e in examples])
+    assert torch.equal(modality.augment(x, Rng(0)), x)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_show_is_a_picture_of_all(name: str) -> None:
+    _, modality, examples = fitted(name)
+    one, six = modality.show(examples[:1]), modality.show(examples)
+    assert six.size[0] * six.size[1] > 3 * one.size[0] * one.size[1]
