@@ -119,7 +119,9 @@ class GAN(Family):
         critic_steps: int | None = setting(
             None, "Critic steps to each generator step; none: 5 for wgan-gp, else 1.", ge=1
         )
-        net: Literal["conv", "mlp"] = setting("conv", "conv, or mlp: fully connected layers as in 2014.")
+        net: Literal["conv", "mlp"] = setting(
+            "conv", "conv, or mlp: fully connected layers without classes, as in 2014."
+        )
         conditional: bool = setting(True, "Use the data's classes where there are any.")
         latent: int = setting(64, "Width of the noise.", ge=1)
         width: int = setting(
@@ -160,7 +162,7 @@ class GAN(Family):
 
     accepts = (Grid,)
     conditions = frozenset({"label"})
-    train_defaults = {"batch": 64, "ema": 0.998, "decay": 0.4, "warmup": 100, "layout": "channels_last"}  # noqa: RUF012
+    train_defaults = {"batch": 32, "ema": 0.999, "decay": 0.4, "warmup": 100, "layout": "channels_last"}  # noqa: RUF012
 
     diversity: Tensor
     prior: Tensor
@@ -168,7 +170,7 @@ class GAN(Family):
     def __init__(self, spec: Grid, config: GAN.Config, condition: ConditionSpec) -> None:
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
-        c, self.classes = config, len(condition.classes) if config.conditional else 0
+        c, self.classes = config, len(condition.classes) if config.conditional and config.net == "conv" else 0
         if c.net == "conv":
             self.generator: nn.Module = ConvGenerator(
                 spec, c.latent, self.classes, width=c.width, depth=c.depth, norm=c.norm, patch=c.patch
@@ -177,8 +179,8 @@ class GAN(Family):
                 spec, self.classes, width=c.width, depth=c.depth, group=c.group, patch=c.patch
             )
         else:
-            self.generator = MLPGenerator(spec, c.latent, self.classes, widths=c.widths)
-            self.critic = MLPCritic(spec, self.classes, widths=c.critic_widths, pieces=c.pieces, dropout=c.dropout)
+            self.generator = MLPGenerator(spec, c.latent, widths=c.widths)
+            self.critic = MLPCritic(spec, widths=c.critic_widths, pieces=c.pieces, dropout=c.dropout)
         r1, r2, penalty, steps = HABITS[c.objective]
         self.r1, self.r2 = r1 if c.r1 is None else c.r1, r2 if c.r2 is None else c.r2
         self.gradient_penalty = penalty if c.gradient_penalty is None else c.gradient_penalty

@@ -215,43 +215,42 @@ class ConvCritic(nn.Module):
 
 
 class MLPGenerator(nn.Module):
-    """Noise (and a label's embedding) through hidden leaky ReLU layers to sigmoid outputs, rescaled to [-1, 1], after
-    Goodfellow et al. 2014."""
+    """Noise through hidden leaky ReLU layers to sigmoid outputs, rescaled to [-1, 1], after Goodfellow et al. 2014.
 
-    def __init__(self, spec: Grid, latent: int, classes: int, *, widths: Sequence[int] = (256, 512, 1024)) -> None:
+    Without classes, as there: in trials a class given to these layers drowned the noise, and each class became one image.
+    """
+
+    def __init__(self, spec: Grid, latent: int, *, widths: Sequence[int] = (256, 512, 1024)) -> None:
         super().__init__()
         self.shape = spec.shape
-        self.label = edge(nn.Embedding(classes, EMBEDDING)) if classes else None
-        sizes = [latent + (EMBEDDING if classes else 0), *widths]
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
-        self.outputs = edge(nn.Linear(sizes[-1], spec.dimensions))
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise([latent, *widths])])
+        self.outputs = edge(nn.Linear(widths[-1], spec.dimensions))
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [B, Z], label [B] int64 -> [B, C, *size]."""
-        h = z if self.label is None else torch.cat([z, self.label(label)], 1)
+    def forward(self, z: Tensor, label: None = None) -> Tensor:
+        """z [B, Z] -> [B, C, *size]."""
         for layer in self.layers:
-            h = F.leaky_relu(layer(h), 0.2)
-        return 2 * torch.sigmoid(self.outputs(h).float()).unflatten(1, self.shape) - 1
+            z = F.leaky_relu(layer(z), 0.2)
+        return 2 * torch.sigmoid(self.outputs(z).float()).unflatten(1, self.shape) - 1
 
 
 class MLPCritic(nn.Module):
     """Flattened grids through layers with dropout: leaky ReLU, or with `pieces` > 1 maxout (Goodfellow et al. 2013)."""
 
     def __init__(
-        self, spec: Grid, classes: int, *, widths: Sequence[int] = (512, 256), pieces: int = 1, dropout: float = 0.3
+        self, spec: Grid, *, widths: Sequence[int] = (512, 256), pieces: int = 1, dropout: float = 0.3
     ) -> None:
         super().__init__()
         self.pieces, self.dropout = pieces, dropout
         sizes = [spec.dimensions, *widths]
         self.layers = nn.ModuleList([nn.Linear(a, b * pieces) for a, b in pairwise(sizes)])
         edge(self.layers[0])
-        self.head = Head(sizes[-1], classes)
+        self.head = Head(sizes[-1], 0)
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x [B, C, *size], label [B] int64 -> [B]."""
+    def forward(self, x: Tensor, label: None = None) -> Tensor:
+        """x [B, C, *size] -> [B]."""
         h = x.flatten(1)
         for layer in self.layers:
             h = layer(h)
             h = h.unflatten(1, (-1, self.pieces)).amax(2) if self.pieces > 1 else F.leaky_relu(h, 0.2)
             h = F.dropout(h, self.dropout, self.training)
-        return self.head(h, label)
+        return self.head(h, None)
