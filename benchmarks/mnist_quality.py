@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
     parser.add_argument("--set", action="append", default=[], help="settings, as for genloom train")
     parser.add_argument("--steps", default="", help="for flows: solver steps to compare, as in 8,16,50")
-    parser.add_argument("--out", type=Path, help="keep the run here")
+    parser.add_argument("--out", type=Path, help="keep the run here; a finished run that is there is judged, not trained")
     a = parser.parse_args()
     if a.clock == "cpu":
         time.perf_counter = time.process_time
@@ -52,15 +52,18 @@ def main() -> None:
     torch.set_num_threads(1)
     judge = Judge()
     out = a.out or Path(tempfile.mkdtemp()) / "run"
-    run = genloom.train(
-        "mnist",
-        recipe=a.recipe,
-        budget=a.budget,
-        seed=a.seed,
-        out=out,
-        settings=parse_sets(a.set),
-        notify=lambda text: print(text, file=sys.stderr),
-    )
+    if (out / "model.safetensors").exists():
+        run = genloom.load(out)
+    else:
+        run = genloom.train(
+            "mnist",
+            recipe=a.recipe,
+            budget=a.budget,
+            seed=a.seed,
+            out=out,
+            settings=parse_sets(a.set),
+            notify=lambda text: print(text, file=sys.stderr),
+        )
     manifest = run.manifest
     results: dict[str, Any] = {}
     for steps in [int(s) for s in a.steps.split(",") if s] or [None]:
@@ -86,7 +89,7 @@ def main() -> None:
             k: manifest[k]
             for k in ("steps", "seconds", "examples_per_second", "data_wait", "skipped", "parameters", "precision")
         },
-        "versions": {n: version(n) for n in ("genloom", "torch", "numpy")},
+        "versions": {"genloom": genloom.__version__, **{n: version(n) for n in ("torch", "numpy")}},
         "python": platform.python_version(),
         "threads": 1,
         "cores": os.cpu_count(),

@@ -77,7 +77,7 @@ def main() -> None:
         "budget_seconds": a.budget,
         "clock": "cpu",
         "results": results,
-        "versions": {n: version(n) for n in ("genloom", "torch", "numpy")},
+        "versions": {"genloom": genloom.__version__, **{n: version(n) for n in ("torch", "numpy")}},
         "python": platform.python_version(),
         "threads": 1,
         "cores": os.cpu_count(),

@@ -66,8 +66,10 @@ def test_layouts() -> None:
 @pytest.mark.parametrize(
     ("x", "match"),
     [
-        (np.zeros((3, 4)), "shape"), (np.zeros((3, 5, 5, 7)), "channels"), (np.full((3, 4, 4), 16.5) - 20, "values from"),
-        (np.full((3, 4, 4), 300.5), "values from"), (np.zeros((3, 4, 4), complex), "complex"), (np.zeros((3, 0, 4)), "shape"),
+        (np.zeros((3, 4)), "shape"), (np.zeros((3, 5, 5, 7)), "channels"),
+        (np.full((3, 4, 4), 16.5) - 20, "values from"),
+        (np.full((3, 4, 4), 300.5), "values from"), (np.zeros((3, 4, 4), complex), "complex"),
+        (np.zeros((3, 0, 4)), "shape"),
         (np.full((3, 4, 4), 70000), "values from"),
     ],
 )  # fmt: skip

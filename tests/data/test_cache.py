@@ -107,7 +107,7 @@ def test_a_failed_build_leaves_nothing(own_cache: Path) -> None:
         (folder / cache.X).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(GenloomError, match="No space left on device.*GENLOOM_CACHE"):
+    with pytest.raises(GenloomError, match=r"No space left on device.*GENLOOM_CACHE"):
         cache.build("key", fill)
     assert list((own_cache / "prepared").iterdir()) == []
 

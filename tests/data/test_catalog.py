@@ -40,7 +40,10 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 
 
 def test_listing_needs_no_torch() -> None:
-    code = "import sys; from genloom.data.catalog import *; describe('mnist'); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = (
+        "import sys; from genloom.data.catalog import describe; describe('mnist'); "
+        "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "False"]
 
 

@@ -193,9 +193,9 @@ def test_in_memory_pictures_that_cannot_be_read() -> None:
 
 def test_a_bad_setting_is_explained(tmp_path: Path) -> None:
     root = write(tmp_path / "s", ["a.png", "b.png"])
-    with pytest.raises(InputError, match="modality.size"):
+    with pytest.raises(InputError, match=r"modality\.size"):
         ready(root, size="big")
-    with pytest.raises(InputError, match="did you mean 'modality.size'"):
+    with pytest.raises(InputError, match=r"did you mean 'modality\.size'"):
         ready(root, sise=3)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, huge_png, pixels
 from PIL import Image as Pillow
 
 from genloom.core.config import validate
 from genloom.core.errors import GenloomError, InputError, Unreadable
 from genloom.core.rng import Rng
 from genloom.modalities.image import Image, ImageConfig
+from pictures import encoded, huge_png, pixels
 
 GREY, COLOUR = pixels(1, 20, colour=False), pixels(2, 20)
 
@@ -45,7 +45,8 @@ def same(picture: Pillow.Image, expected: np.ndarray, tolerance: float = 0) -> b
     ("kind", "options", "tolerance"),
     [
         ("PNG", {}, 0), ("BMP", {}, 0), ("TIFF", {}, 0), ("WEBP", {"lossless": True}, 0), ("PPM", {}, 0),
-        ("JPEG", {"quality": 95, "subsampling": 0}, 4), ("WEBP", {"quality": 95}, 8), ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("JPEG", {"quality": 95, "subsampling": 0}, 4), ("WEBP", {"quality": 95}, 8),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
     ],
 )  # fmt: skip
 def test_file_formats_in_colour_and_grey(kind: str, options: dict[str, object], tolerance: float) -> None:
@@ -117,10 +118,10 @@ def test_exif_rotation() -> None:
 
 
 def test_large_pictures_are_reduced_while_decoding() -> None:
-    big = Pillow.fromarray(COLOUR).resize((3000, 2200), Pillow.Resampling.BICUBIC)
+    big = Pillow.fromarray(COLOUR).resize((1800, 1200), Pillow.Resampling.NEAREST)
     assert min(read(saved(big, "JPEG")).size) in range(512, 1024)
     assert min(read(big).size) in range(512, 1024)
-    assert min(read(saved(big, "JPEG"), size=800).size) == 2200
+    assert min(read(saved(big, "JPEG"), size=800).size) == 1200
     assert read(big.crop((0, 0, 900, 600))).size == (900, 600)
 
 
@@ -128,10 +129,13 @@ def test_large_pictures_are_reduced_while_decoding() -> None:
     ("raw", "reason"),
     [
         (b"", "empty"), (b"hello, this is text", "not an image"), (encoded(0, "JPEG", size=64)[:900], "truncated"),
-        (encoded(0, "JPEG", size=64)[:20], "JPEG|truncated"), (encoded(0, "PNG", size=64)[:200], "truncated|damaged|broken"),
-        (encoded(0, "PNG")[:10], "PNG"), (huge_png(), "more pixels than the limit"), (huge_png(11_000), "11,000 x 11,000 pixels"),
-        (encoded(0, "PNG", size=64)[:100] + b"\xff" * 200, "damaged|truncated|broken"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
-        (np.zeros((3, 3, 9)), "shape"), (np.array(["a"]), "shape|values"), (np.full((4, 4), np.nan), "not finite"),
+        (encoded(0, "JPEG", size=64)[:20], "JPEG|truncated"),
+        (encoded(0, "PNG", size=64)[:200], "truncated|damaged|broken"),
+        (encoded(0, "PNG")[:10], "PNG"), (huge_png(), "more pixels than the limit"),
+        (huge_png(11_000), "11,000 x 11,000 pixels"),
+        (encoded(0, "PNG", size=64)[:100] + b"\xff" * 200, "damaged|truncated|broken"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
+        (np.zeros((2, 3, 9)), "shape"), (np.array(["a"]), "shape|values"), (np.full((4, 4), np.nan), "not finite"),
         (np.full((4, 4), -300.0), "values from"), (object(), "shape|not an image"), (np.zeros((0, 4)), "shape"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
@@ -170,9 +174,9 @@ def test_the_exact_print_is_of_what_shows_not_of_the_file() -> None:
 
 
 def test_prints_are_the_same_on_every_machine() -> None:
-    grey = np.add.outer(np.arange(32) * 5, np.arange(32) % 7 * 9).astype(np.uint8)
+    grey = (np.multiply.outer(np.arange(32) ** 2, np.arange(32) + 3) // 37 % 251).astype(np.uint8)
     p = Image.fingerprint(read(grey))
-    assert p.exact.hex() == "EXACT" and p.near == 0xABCDEF
+    assert p.exact.hex() == "d55fc41fa132bbc87cb35870a4731ffb" and p.near == 0x803F70CF98A74C53
 
 
 # -- choosing --------------------------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ def test_samples_outside_the_range_are_clipped() -> None:
 
 def test_the_centre_is_kept_and_nothing_is_stretched() -> None:
     picture = np.zeros((40, 80), np.uint8)
-    picture[:, 20:60] = 255
+    picture[:, 10:70] = 255
     m = fitted(read(picture), size=16)
     assert (m.encode(read(picture)) == 1).all()
 

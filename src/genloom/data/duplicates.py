@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from genloom.core.modality import Fingerprint
 
-DISTANCE = 4  # differing bits of the 64. Half of a print's bits are set, so that distances are even
+# Differing bits of the 64. Nearly always half of a print's bits are set, so that distances are even.
+DISTANCE = 4
 BANDS = np.array_split(np.arange(64), DISTANCE + 1)  # two prints at most DISTANCE apart share one of these exactly
-LIKENESS = (
-    0.995  # correlation of the thumbnails. On MNIST .995 joins 0.2% of the images, .99 1.7%, none 30% (docs/log.md)
-)
-WINDOW = (
-    512  # neighbours looked at within a band's bucket, so that many look-alikes do not cost the square of their number
-)
+# Correlation of the thumbnails. Of MNIST's 70,000 images .995 joins 0.9% (at most 16 together), .99 5% (2,214) and no
+# thumbnails 65% (40,976). Of 421 photos it finds every copy at 3/4 size or saved as JPEG 80, 96% of those as JPEG 50.
+LIKENESS = 0.995
+# Neighbours looked at within a band's bucket, so that many look-alikes do not cost the square of their number.
+WINDOW = 512
 
 Ints = NDArray[np.int64]
 
