@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
     parser.add_argument("--set", action="append", default=[], help="settings, as for genloom train")
     parser.add_argument("--steps", default="", help="for flows: solver steps to compare, as in 8,16,50")
-    parser.add_argument("--out", type=Path, help="keep the run here; a finished run that is there is judged, not trained")
+    parser.add_argument(
+        "--out", type=Path, help="keep the run here; a finished run that is there is judged, not trained"
+    )
     a = parser.parse_args()
     if a.clock == "cpu":
         time.perf_counter = time.process_time

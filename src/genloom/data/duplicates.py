@@ -63,22 +63,27 @@ def _bits(x: NDArray[np.uint64]) -> Ints:
 
 
 def _alike(prints: Sequence[Fingerprint], pairs: Ints) -> NDArray[np.bool_]:
-    out = np.ones(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), 4096):
-        part = pairs[start : start + 4096]
-        both = [(prints[i].thumbnail, prints[j].thumbnail) for i, j in part]
-        out[start : start + 4096] = [a is None or b is None or _correlation(a, b) >= LIKENESS for a, b in both]
-    return out
+    """[P] whether the thumbnails of each pair correlate enough; True where there are none."""
+    thumbnails = {i: prints[i].thumbnail for i in np.unique(pairs).tolist()}
+    shown = [t for t in thumbnails.values() if t is not None]
+    if len(shown) < len(thumbnails) or not shown:
+        return np.array([thumbnails[i] is None or thumbnails[j] is None for i, j in pairs.tolist()], dtype=bool)
+    pixels = np.frombuffer(b"".join(shown), np.uint8).reshape(len(shown), -1)
+    row = np.searchsorted(np.fromiter(thumbnails, np.int64), pairs)
+    parts = [
+        _correlation(pixels[p[:, 0]], pixels[p[:, 1]]) >= LIKENESS for p in np.array_split(row, -(-len(row) // 4096))
+    ]
+    return np.concatenate(parts)
 
 
-def _correlation(a: bytes, b: bytes) -> float:
-    """Of two thumbnails; computed from whole numbers, so that every machine agrees."""
-    if len(a) != len(b):
-        return 0.0
-    x, y = np.frombuffer(a, np.uint8).astype(np.int64), np.frombuffer(b, np.uint8).astype(np.int64)
-    n, sx, sy = len(x), int(x.sum()), int(y.sum())
-    xy, xx, yy = n * int(x @ y) - sx * sy, n * int(x @ x) - sx * sx, n * int(y @ y) - sy * sy
-    return xy / (xx * yy) ** 0.5 if xx and yy else float(a == b)
+def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """[P] of rows [P, D]. All sums are whole numbers below 2**53, so that every machine agrees; 0 for flat rows."""
+    x, y, n = a.astype(np.float64), b.astype(np.float64), a.shape[1]
+
+    def covariance(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return n * np.einsum("pd,pd->p", u, v) - u.sum(1) * v.sum(1)
+
+    return covariance(x, y) / np.sqrt(np.maximum(covariance(x, x) * covariance(y, y), 1))
 
 
 def _join(groups: Ints, pairs: Ints) -> Ints:
