@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import genloom
+from genloom.core.errors import InputError
 from genloom.families import family_names
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(genloom.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
@@ -108,3 +109,11 @@ def test_a_killed_training_goes_on_bit_for_bit(name: str, tmp_path: Path) -> Non
     assert one.keys() == two.keys()
     for key, value in one.items():
         assert np.array_equal(value, two[key]), key
+
+
+def test_a_model_trained_without_the_classes_of_its_data(tmp_path: Path) -> None:
+    settings = {**FAST, "family.conditional": False}
+    run = genloom.train("digits", model="vae", steps=3, out=tmp_path / "run", settings=settings)
+    assert len(run.sample(3)) == 3
+    with pytest.raises(InputError, match="without labels"):
+        run.sample(3, label="7")

@@ -51,9 +51,11 @@ def chunks(spec: Spec, n: int) -> Iterator[tuple[int, int]]:
     return ((i, min(size, n - i)) for i in range(0, n, size))
 
 
-def spread_labels(condition: ConditionSpec, n: int, seed: int) -> Tensor | None:
-    """[n] class indices in the data's proportions, without the noise of independent draws (a golden-ratio sequence)."""
-    if not condition.classes:
+def spread_labels(family: Family, n: int, seed: int) -> Tensor | None:
+    """[n] class indices in the data's proportions, without the noise of independent draws (a golden-ratio sequence);
+    None for a family that was trained without classes."""
+    condition = family.condition
+    if "label" not in family.honours():
         return None
     start = derive(seed, "labels") / 2**63
     places = (start + GOLDEN * np.arange(n)) % 1
@@ -77,13 +79,13 @@ def generate(family: Family, n: int, labels: Tensor | None, seed: int, options: 
 
 def draw_grid(family: Family, modality: Modality[Any], n: int, path: Path) -> tuple[Image, Path]:
     """A picture of about n samples with fixed seeds, each class a column, written to `path`."""
-    classes = len(family.condition.classes)
+    classes = len(family.condition.classes) if "label" in family.honours() else 0
     columns = classes if 1 < classes <= 16 else None
     if columns:
         n = max(1, n // columns) * columns
         labels: Tensor | None = torch.arange(n) % columns
     else:
-        labels = spread_labels(family.condition, n, 0)
+        labels = spread_labels(family, n, 0)
     x = generate(family, n, labels, 0, family.Options())
     picture = modality.show([modality.decode(e) for e in x], columns)
     save_picture(picture, path)
@@ -173,8 +175,8 @@ class Run:
         Raises InputError for a name that the data did not have.
         """
         if label is None:
-            return spread_labels(self.condition, n, seed)
-        if not self.classes:
+            return spread_labels(self.family, n, seed)
+        if "label" not in self.family.honours():
             raise InputError(
                 f"{self.name} was trained without labels, so it cannot be asked for {label!r}; leave --label out"
             )

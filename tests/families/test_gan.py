@@ -281,7 +281,7 @@ def test_classes_without_a_label_are_as_frequent_as_in_the_data():
 def test_labels_reach_both_players():
     family = gan().eval()
     z, one, two = torch.randn(4, 8), torch.full((4,), 1), torch.full((4,), 2)
-    nn.init.normal_(family.generator.norm.label.weight)
+    nn.init.normal_(family.generator.norm.modulate.weight)
     assert not torch.allclose(family.generator(z, one), family.generator(z, two), atol=1e-3)
     x = some(4, family).x
     assert not torch.allclose(family.critic(x, one), family.critic(x, two), atol=1e-3)

@@ -217,7 +217,8 @@ class ConvCritic(nn.Module):
 class MLPGenerator(nn.Module):
     """Noise through hidden leaky ReLU layers to sigmoid outputs, rescaled to [-1, 1], after Goodfellow et al. 2014.
 
-    Without classes, as there: in trials a class given to these layers drowned the noise, and each class became one image.
+    Without classes, as there: in trials a class given to these layers drowned the noise, and each class became one
+    image.
     """
 
     def __init__(self, spec: Grid, latent: int, *, widths: Sequence[int] = (256, 512, 1024)) -> None:
