@@ -90,6 +90,15 @@ def test_near_groups_agree_with_comparing_every_pair() -> None:
     assert np.array_equal(groups[:, None] == groups[None, :], close)
 
 
+def test_thumbnails_decide_where_both_are_there() -> None:
+    ramp, other = bytes(range(100)), bytes(reversed(range(100)))
+    thumbnails = [ramp, ramp, other, None]
+    p = [Fingerprint(bytes([i]), 7, t) for i, t in enumerate(thumbnails)]
+    assert near_groups(p[:3], exact_groups(p[:3])).tolist() == [0, 0, 2]
+    assert near_groups(p[2:], exact_groups(p[2:])).tolist() == [0, 0]
+    assert near_groups(p, exact_groups(p)).tolist() == [0, 0, 0, 0]  # the one without joins them
+
+
 def test_the_split_does_not_depend_on_order_or_company() -> None:
     p = made(400)
     codes = split(p)

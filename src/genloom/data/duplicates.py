@@ -63,17 +63,17 @@ def _bits(x: NDArray[np.uint64]) -> Ints:
 
 
 def _alike(prints: Sequence[Fingerprint], pairs: Ints) -> NDArray[np.bool_]:
-    """[P] whether the thumbnails of each pair correlate enough; True where there are none."""
-    thumbnails = {i: prints[i].thumbnail for i in np.unique(pairs).tolist()}
-    shown = [t for t in thumbnails.values() if t is not None]
-    if len(shown) < len(thumbnails) or not shown:
-        return np.array([thumbnails[i] is None or thumbnails[j] is None for i, j in pairs.tolist()], dtype=bool)
-    pixels = np.frombuffer(b"".join(shown), np.uint8).reshape(len(shown), -1)
-    row = np.searchsorted(np.fromiter(thumbnails, np.int64), pairs)
-    parts = [
-        _correlation(pixels[p[:, 0]], pixels[p[:, 1]]) >= LIKENESS for p in np.array_split(row, -(-len(row) // 4096))
-    ]
-    return np.concatenate(parts)
+    """[P] whether the thumbnails of each pair correlate enough; True where one of them has none."""
+    indices = np.unique(pairs)
+    shown = np.array([i for i in indices.tolist() if prints[i].thumbnail is not None], dtype=np.int64)
+    comparable = np.isin(pairs, shown).all(1)
+    out = ~comparable
+    if comparable.any():
+        pixels = np.frombuffer(b"".join(prints[i].thumbnail or b"" for i in shown), np.uint8).reshape(len(shown), -1)
+        rows = np.searchsorted(shown, pairs[comparable])
+        parts = np.array_split(rows, -(-len(rows) // 4096))
+        out[comparable] = np.concatenate([_correlation(pixels[p[:, 0]], pixels[p[:, 1]]) >= LIKENESS for p in parts])
+    return out
 
 
 def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
