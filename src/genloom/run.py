@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +129,7 @@ class Run:
         try:
             family.load_state_dict(folder.load_weights())
         except RuntimeError as e:
-            reason = str(e).splitlines()[-1].strip()
+            reason = textwrap.shorten(str(e).splitlines()[-1], 120)
             raise InputError(
                 f"the weights in {path} do not fit its settings ({reason}); restore them or train again"
             ) from None

@@ -66,8 +66,8 @@ def _alike(prints: Sequence[Fingerprint], pairs: Ints) -> NDArray[np.bool_]:
     """[P] whether the thumbnails of each pair correlate enough; True where one of them has none."""
     indices = np.unique(pairs)
     shown = np.array([i for i in indices.tolist() if prints[i].thumbnail is not None], dtype=np.int64)
-    comparable = np.isin(pairs, shown).all(1)
-    out = ~comparable
+    comparable = np.logical_and(*np.isin(pairs, shown).T)
+    out = np.logical_not(comparable)
     if comparable.any():
         pixels = np.frombuffer(b"".join(prints[i].thumbnail or b"" for i in shown), np.uint8).reshape(len(shown), -1)
         rows = np.searchsorted(shown, pairs[comparable])

@@ -33,7 +33,8 @@ from genloom.nets.diffaugment import Kind, augment
 
 Objective = Literal["relativistic", "nonsaturating", "minimax", "hinge", "wgan-gp"]
 
-# (R1, R2, gradient penalty, critic steps to a generator step) that the objective's paper trains with
+# (R1, R2, gradient penalty, critic steps to a generator step). R1 with nonsaturating is Mescheder et al. 2018's; with
+# hinge it stands in for spectral normalisation.
 HABITS: dict[str, tuple[float, float, float, int]] = {
     "relativistic": (1.0, 1.0, 0.0, 1),
     "nonsaturating": (1.0, 0.0, 0.0, 1),

@@ -58,8 +58,7 @@ def pad_to(x: Tensor, size: Sequence[int]) -> Tensor:
 class ClassNorm(nn.Module):
     """Normalisation whose scale and shift depend on the class, if there are classes (de Vries et al. 2017).
 
-    The noise keeps a share of the signal that the class cannot drown; with the class concatenated to the noise the
-    generator soon ignores the noise.
+    The noise alone enters below, so the class cannot swamp it before the first normalisation.
     """
 
     def __init__(self, norm: Norm, axes: int, width: int, classes: int) -> None:
@@ -163,7 +162,7 @@ def minibatch_deviation(h: Tensor, group: int) -> Tensor:
     """[B, D] -> [B, D]: standard deviation of each feature within groups of `group` consecutive examples.
 
     A critic sees by it that samples resemble each other (Karras et al. 2018, "Progressive growing of GANs", section 3;
-    here of the last features, one figure each, which is cheaper and learns sooner than one averaged over the grid).
+    here of the last features, one figure each instead of one average over the grid).
     Groups are of consecutive examples, so micro-batches that are multiples of `group` give what the full batch gives. A
     batch that is not such a multiple is one group.
     """
@@ -217,8 +216,7 @@ class ConvCritic(nn.Module):
 class MLPGenerator(nn.Module):
     """Noise through hidden leaky ReLU layers to sigmoid outputs, rescaled to [-1, 1], after Goodfellow et al. 2014.
 
-    Without classes, as there: in trials a class given to these layers drowned the noise, and each class became one
-    image.
+    Without classes: in trials with a class concatenated to the noise, every class became a single image.
     """
 
     def __init__(self, spec: Grid, latent: int, *, widths: Sequence[int] = (256, 512, 1024)) -> None:
