@@ -142,14 +142,11 @@ def alias(key: str, target: str) -> None:
     if key == target or (root / key).exists():
         return
     work = root / f".{key}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
-    try:
+    with contextlib.suppress(OSError, GenloomError):  # an alias only saves time: a full disk must not stop a training
         work.mkdir(parents=True)
         write_json(work / META, {"same_as": target})
         _publish(work, root / key)
-    except OSError:
-        pass  # it only saves time
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _publish(work: Path, final: Path) -> None:
