@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.spec import Grid
+from genloom.core.spec import Grid, Tokens
 
 
 class Memory:
@@ -42,3 +42,48 @@ def digits(n: int = 64, labelled: bool = True) -> tuple[Memory, Grid, ConditionS
         else ConditionSpec()
     )
     return Memory(x, labels if labelled else None), Grid((1, 8, 8), 17), classes
+
+
+class Documents(Memory):
+    """Token sequences laid end to end, with the interface that the loop asks of a split of Tokens."""
+
+    def __init__(self, documents: list[torch.Tensor], labels: torch.Tensor | None = None, pad: int = 0) -> None:
+        self.documents, self.labels, self.pad = documents, labels, pad
+        self.tokens = torch.cat(documents)
+        self.owner = torch.repeat_interleave(torch.arange(len(documents)), torch.tensor([len(d) for d in documents]))
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    @property
+    def total(self) -> int:
+        return len(self.tokens)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        rows = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        parts = [self.documents[i] for i in rows.tolist()]
+        x = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=self.pad)
+        return Batch(x, Condition(label=None if self.labels is None else self.labels[rows]), rows)
+
+    def windows(self, starts: np.ndarray, length: int) -> Batch:
+        begin = torch.from_numpy(np.asarray(starts, dtype=np.int64))
+        places = begin[:, None] + torch.arange(length)
+        inside = places < self.total
+        places = places.clamp(max=self.total - 1)
+        x = torch.where(inside, self.tokens[places], self.pad)
+        return Batch(x, Condition(label=None if self.labels is None else self.labels[self.owner[places]]), begin)
+
+
+WORDS = tuple("ape bat cat cow dog eel elk emu fox gnu hen jay kid koi owl pig ram rat sow yak".split())  # noqa: SIM905
+
+
+def words(stream: bool = False) -> tuple[Documents, Tokens, ConditionSpec]:
+    """Animals of three letters by the letter's half of the alphabet they begin with, as documents or one stream."""
+    ids = {c: i for i, c in enumerate(" abcdefghijklmnopqrstuvwxyz", 3)}
+    if stream:
+        text = torch.tensor([ids[c] for c in " ".join(WORDS * 10)])
+        return Documents([text]), Tokens(64, 30, 0, 3, 1, stream=True), ConditionSpec()
+    documents = [torch.tensor([2, *(ids[c] for c in w), 1]) for w in WORDS]
+    labels = torch.tensor([int(w[0] > "f") for w in WORDS])
+    classes = ConditionSpec(("early", "late"), tuple(torch.bincount(labels).tolist()))
+    return Documents(documents, labels), Tokens(5, 30, 0, 2, 1), classes

@@ -22,13 +22,15 @@ from genloom.core.loop import Loop
 from genloom.core.observe import History, Observer, TensorBoard
 from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, RunFolder
-from genloom.data.prepare import Prepared, prepare
+from genloom.core.spec import Grid, Row, Tokens
+from genloom.data.prepare import Prepared, find_kind, prepare
 from genloom.families import find_family
 from genloom.modalities import find_modality
-from genloom.recipes import find_recipe
-from genloom.run import GRID_SAMPLES, Run, draw_grid, state_of
+from genloom.recipes import find_recipe, suited_recipe
+from genloom.run import Run, draw_grid, state_of
 
 DEFAULT_BUDGET = 600.0
+DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
 
 
 def seconds(budget: str | float) -> float:
@@ -69,6 +71,7 @@ class _Job:
 
 
 def _layers(
+    data: Any,
     model: str | None,
     recipe: str | None,
     budget: str | float | None,
@@ -77,7 +80,7 @@ def _layers(
     config: str | Path | None,
     seed: int | None,
 ) -> dict[str, Any]:
-    """All settings given, merged in rising priority; `model` filled in."""
+    """All settings given, merged in rising priority; `model` and `kind` filled in from the data where nobody said."""
     if budget is not None and steps is not None:
         raise InputError("give either a budget or a number of steps, not both")
     given = merge(
@@ -91,8 +94,8 @@ def _layers(
         raise InputError(
             f"the recipe {recipe} is for the model {find_recipe(recipe)()['model']}, not {model}; leave --model out"
         )
-    given.setdefault("model", "flow")
-    family = find_family(given["model"])
+    given.setdefault("kind", find_kind(data))
+    given.setdefault("model", DEFAULT_MODELS[find_modality(given["kind"]).forms[0]])
     train = given.get("train", {})
     if budget is not None:
         train = {**train, "budget": seconds(budget), "steps": None}
@@ -100,7 +103,7 @@ def _layers(
         train = {**train, "steps": steps, "budget": None}
     elif train.get("steps") is None and train.get("budget") is None:
         train = {**train, "budget": DEFAULT_BUDGET}
-    return merge({"train": dict(family.train_defaults)}, given, {"train": train})
+    return merge(given, {"train": train})
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,26 +118,28 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _job(data: Any, values: Mapping[str, Any], notify: Callable[[str], None]) -> _Job:
-    family = find_family(values["model"])
-    kind = values.get("kind")
+    family, modality = find_family(values["model"]), find_modality(values["kind"])
+    layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
     # Settings are checked before the data is read: a slip should not cost a minute.
-    checked = resolve([values, _data_section(data, values)], find_modality(kind or "image").Config, family.Config)
-    prepared = prepare(data, kind, checked.modality.model_dump(), checked.data, notify)
-    config = checked.model_copy(update={"kind": _name(prepared)})
+    checked = resolve(layers, modality.Config, family.Config)
+    prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
     if not isinstance(prepared.modality.spec, family.accepts):
         takes = " or ".join(t.__name__ for t in family.accepts)
         raise InputError(
-            f"{config.model} takes {takes}, but {prepared.name} is {type(prepared.modality.spec).__name__}"
+            f"{checked.model} takes {takes}, but {prepared.name} is {type(prepared.modality.spec).__name__}"
         )
+    suited = None if checked.recipe else suited_recipe(checked.model, prepared)
+    if suited is not None:
+        notify(f"starting from the recipe {suited}, which suits this data; --recipe chooses another")
+        start = {k: v for k, v in find_recipe(suited)().items() if k in ("family", "train")}
+        start["train"] = {k: v for k, v in start.get("train", {}).items() if k not in ("budget", "steps")}
+        layers = [layers[0], start, {"recipe": suited}, *layers[1:]]
+    config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
     return _Job(prepared, config, family(prepared.modality.spec, config.family, prepared.condition))
 
 
-def _name(prepared: Prepared) -> str:
-    return type(prepared.modality).__module__.rsplit(".", 1)[-1]
-
-
-def _data_section(data: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def _data_section(data: Any) -> dict[str, Any]:
     return {"data": {"path": str(data)}} if isinstance(data, str | Path) else {}
 
 
@@ -168,7 +173,7 @@ def train(
     else:
         if data is None:
             raise InputError("say what to train on: a folder, a file, an archive or a name from `genloom list data`")
-        values = _layers(model, recipe, budget, steps, settings, config, seed)
+        values = _layers(data, model, recipe, budget, steps, settings, config, seed)
         if out is not None and (Path(out) / CONFIG).exists():
             RunFolder.create(Path(out))  # refuses before the data is read
         job = _job(data, values, notify)
@@ -192,7 +197,8 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         checkpoints=folder.resume,
         observers=watching,
         augment=modality.augment,
-        draw=lambda family, step, name: draw_grid(family, modality, GRID_SAMPLES, folder.samples / f"{name}.png"),
+        draw=lambda family, step, name: draw_grid(family, modality, folder.samples / name),
+        held_out=job.prepared.validation,
     )
     step = loop.load() if resume else 0
     settings = {
@@ -225,7 +231,7 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         **summary, device=str(loop.device), precision=loop.precision, threads=torch.get_num_threads(), finished=_now()
     )
     run = Run(folder, job.config, job.family, modality, job.prepared.condition)
-    picture, path = draw_grid(job.family, modality, GRID_SAMPLES, folder.samples / "final.png")
+    picture, path = draw_grid(job.family, modality, folder.samples / "final")
     for observer in watching:
         observer.samples(summary["steps"], picture, path)
         observer.finished(summary)
@@ -299,7 +305,7 @@ def plan(
     notify: Callable[[str], None] | None = None,
 ) -> Plan:
     """Resolve a training as `train` would and time a few steps of its first stage on a scratch copy. Writes no run."""
-    values = _layers(model, recipe, budget, steps, settings, config, seed)
+    values = _layers(data, model, recipe, budget, steps, settings, config, seed)
     if out is not None and (Path(out) / CONFIG).exists():
         RunFolder.create(Path(out))
     job = _job(data, values, notify or (lambda _: None))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
+    from genloom.core.modality import Shown
     from genloom.core.observe import Observer
 
 LINE_EVERY = 10.0  # seconds between two lines in a log file
@@ -103,7 +104,7 @@ class Lines:
             self._printed = now
             self._print(describe_step(record, left))
 
-    def samples(self, step: int, picture: Image, path: Path) -> None:
+    def samples(self, step: int, shown: Shown, path: Path) -> None:
         self._print(f"step {step:,}  samples: {path}")
 
     def notice(self, text: str) -> None:
@@ -139,9 +140,14 @@ class Panel:
         self._record = record
         self._refresh()
 
-    def samples(self, step: int, picture: Image, path: Path) -> None:
+    def samples(self, step: int, shown: Shown, path: Path) -> None:
+        from rich.text import Text
+
         lines = max(4, min(PICTURE_LINES, self._console.height - 8))
-        self._picture = half_blocks(picture, min(PICTURE_COLUMNS, self._console.width - 4), lines)
+        if isinstance(shown, str):
+            self._picture = Text("\n".join(shown.splitlines()[:lines]), no_wrap=True, overflow="ellipsis")
+        else:
+            self._picture = half_blocks(shown, min(PICTURE_COLUMNS, self._console.width - 4), lines)
         self._caption = f"samples at step {step:,}: {path}"
         self._refresh()
 

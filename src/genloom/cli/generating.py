@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +15,7 @@ from genloom.cli.values import complete_data, find_run
 from genloom.core.errors import InputError, Unreadable
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from genloom.run import Run
-
-Count = Annotated[int, typer.Option("-n", "--number", min=1, help="Number of samples.")]
 
 
 def _load(run: str) -> Run:
@@ -32,26 +28,86 @@ def _load(run: str) -> Run:
 
 def sample(
     run: RunArgument,
-    n: Count = 16,
+    n: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, help="Number of samples; 16, or 4 texts, if not given.")
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", help="Class of the samples; repeat to take turns; the data's shares if not given."),
     ] = None,
     seed: Seed = 0,
     grid: Annotated[
-        bool, typer.Option("--grid", help="Write one picture of all samples in place of a file each.")
+        bool, typer.Option("--grid", help="Write one picture (or text) of all samples in place of a file each.")
     ] = False,
     out: Out = None,
+    prompt: Annotated[str, typer.Option("--prompt", help="What each text begins with.")] = "",
+    suffix: Annotated[
+        str, typer.Option("--suffix", help="What each text ends with; the gap between is filled (see family.infill).")
+    ] = "",
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Of sequences: below 1 tamer, 0 the most probable.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from the k most probable tokens only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", help="Draw from the fewest tokens with this probability together.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Most tokens of a sequence.")] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", help="End a text before this; \\n is a line break; repeat for several."),
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
     sets: Sets = None,
     json: Json = False,
 ) -> None:
-    """Write samples of RUN as files, or as one picture with --grid."""
+    """Write samples of RUN as files, or as one picture with --grid. Texts are printed unless -o is given."""
     from genloom.core.config import parse_sets
 
-    options = parse_sets(sets or [])
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_tokens": max_tokens}
+    options = {**parse_sets(sets or []), **{k: v for k, v in given.items() if v is not None}}
+    stops = [_escapes(s) for s in stop or []]
+    if stream and (json or grid or out is not None):
+        raise InputError("--stream prints the text itself; leave --json, --grid and -o out")
     trained = _load(run)
-    paths = trained.write_samples(n, out, label=label or None, seed=seed, options=options, grid=grid)
-    _written("sample", trained, paths, json, {"n": n, "label": label or None, "seed": seed, "options": options})
+    is_text = isinstance(trained.modality.show([]), str) if not grid else False
+    number = n if n is not None else 4 if is_text else 16
+    if stream:
+        _stream(trained, number, label, seed, options, _escapes(prompt), stops)
+        return
+    asked = {"n": number, "label": label or None, "seed": seed, "options": options}
+    if is_text and out is None:
+        texts = trained.sample(
+            number, label=label or None, seed=seed, options=options, prompt=_escapes(prompt), suffix=_escapes(suffix),
+            stop=stops, notify=say,
+        )  # fmt: skip
+        if json:
+            emit({"schema": "genloom.sample/1", "run": trained.path, **asked, "texts": texts})
+        else:
+            print(trained.modality.show(texts))
+        return
+    paths = trained.write_samples(
+        number, out, label=label or None, seed=seed, options=options, grid=grid, prompt=_escapes(prompt),
+        suffix=_escapes(suffix), stop=stops, notify=say,
+    )  # fmt: skip
+    _written("sample", trained, paths, json, asked)
+
+
+def _escapes(text: str) -> str:
+    r"""A text from the command line with \n and \t as the characters they stand for (and \\ as a backslash)."""
+    names = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda m: names[m.group(1)], text)
+
+
+def _stream(
+    run: Run, n: int, label: list[str] | None, seed: int, options: dict[str, Any], prompt: str, stops: list[str]
+) -> None:
+    """Print n texts, each as it is generated. The i-th is that of seed + i."""
+    for i in range(n):
+        wanted = label[i % len(label)] if label else None
+        print(prompt, end="", flush=True)
+        for piece in run.stream(prompt, label=wanted, seed=seed + i, options=options, stop=stops, notify=say):
+            print(piece, end="", flush=True)
+        print("\n" if i + 1 < n else "", flush=True)
 
 
 def _written(command: str, run: Run, paths: list[Path], as_json: bool, asked: dict[str, Any]) -> None:
@@ -124,6 +180,9 @@ def reconstruct(
 ) -> None:
     """Encode images and decode them again. For models with a latent space."""
     trained = _load(run)
+
+    from genloom.run import save_shown
+
     files = _files(images, trained)
     originals = [_read(path, trained) for path in files]
     results = trained.reconstruct(originals)
@@ -131,7 +190,7 @@ def reconstruct(
     if grid:
         shown = [trained.modality.decode(trained.modality.encode(x)) for x in originals]  # at the model's resolution
         pairs = [image for pair in zip(shown, results, strict=True) for image in pair]
-        paths = [_save(trained.modality.show(pairs, 2 * min(4, len(files))), folder / "reconstructions.png")]
+        paths = [save_shown(trained.modality.show(pairs, 2 * min(4, len(files))), folder / "reconstructions")]
     else:
         paths = trained.modality.write(results, folder, [f"{i:06d}-{path.stem}" for i, path in enumerate(files)])
     _written("reconstruct", trained, paths, json, {"images": files})
@@ -177,10 +236,13 @@ def interpolate(
 ) -> None:
     """Draw ways between samples or images in latent space. One row each, for models that have one."""
     trained = _load(run)
+
+    from genloom.run import save_shown
+
     ends = [_read(path, trained) for path in _files(between, trained)] if between else None
     ways = trained.interpolate(n, rows=rows, seed=seed, label=label, between=ends)
     picture = trained.modality.show([image for way in ways for image in way], n)
-    path = _save(picture, _folder(out, trained, "interpolate") / f"interpolation-{seed}.png")
+    path = save_shown(picture, _folder(out, trained, "interpolate") / f"interpolation-{seed}")
     _written("interpolate", trained, [path], json, {"n": n, "rows": len(ways), "seed": seed, "label": label})
 
 
@@ -191,15 +253,6 @@ def _folder(out: Path | None, run: Run, default: str) -> Path:
     except OSError as e:
         raise InputError(f"{folder} cannot be made: {e.strerror or e}; choose another folder with -o") from None
     return folder
-
-
-def _save(picture: Image, path: Path) -> Path:
-    from genloom.core.files import write_atomic
-
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    write_atomic(path, data.getvalue())
-    return path
 
 
 def register(app: typer.Typer) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings
+from genloom.core.feed import Window
+from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Spec
@@ -88,6 +90,10 @@ class Family(nn.Module, ABC):
         """n samples as the spec says, on the family's device; options is an instance of Options. Row i depends on rng's
         seed and rng.offset + i alone (use `rng.normal_each`). `condition` has been checked against `honours()`."""
 
+    def window(self) -> Window | None:
+        """How rows of a training batch are cut from Tokens laid end to end; None: a row is a whole example."""
+        return None
+
     def stages(self) -> tuple[Stage, ...]:
         """The parts of the training in order; the last ends at 1."""
         return (Stage("train"),)
@@ -101,6 +107,14 @@ class Family(nn.Module, ABC):
         """Called on the averaged weights before sampling (before grids with little data, at the end with all): fit what
         sampling needs besides the parameters, such as a density on the codes or BatchNorm statistics; keep it in
         buffers."""
+
+    def carried(self) -> dict[str, Tensor]:
+        """Tensors that training hands from one round to the next, such as hidden states: kept in checkpoints, not in
+        the weights."""
+        return {}
+
+    def carry_on(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `carried` gave when a run resumes or goes back to a checkpoint."""
 
     def warnings(self) -> list[str]:
         """What the person should know now about the training, such as a collapse; each is given once. Asked at every
@@ -123,6 +137,37 @@ class HasLikelihood(Protocol):
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] negative log-likelihood in nats per example."""
+        ...
+
+
+@runtime_checkable
+class HasSurprise(Protocol):
+    """A family that says how likely each token of a sequence is.
+
+    exact: False when it is an upper bound. context: tokens that a prediction can depend on, as it was trained. stride:
+    how far the window moves over longer rows; 0 where the state is carried on.
+    """
+
+    exact: bool
+    context: int
+    stride: int
+
+    def surprise(self, x: Tensor, condition: Condition) -> Tensor:
+        """x [B, T] -> [B, T - 1] nats of x[:, 1:] each given all before it in the row; 0 at padding and after eos."""
+        ...
+
+
+@runtime_checkable
+class HasSteps(Protocol):
+    """A family that generates token by token."""
+
+    def sample(self, n: int, condition: Condition, rng: Rng, options: Any, guide: Guide | None = None) -> Tensor:
+        """As Family.sample, steered by a guide."""
+        ...
+
+    def steps(self, n: int, condition: Condition, rng: Rng, options: Any, guide: Guide | None = None) -> Iterator[Step]:
+        """The n samples of `sample`, a token of each at a time, the first one after bos (or after the first token)
+        first. Closing the iterator stops the work."""
         ...
 
 

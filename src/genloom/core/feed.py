@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,17 @@ from torch import Tensor
 
 from genloom.core.batch import Batch
 from genloom.core.rng import Rng, derive
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows cut from examples of Tokens laid end to end: length tokens and the one after them.
+
+    contiguous: row r of a batch begins where row r of the last one ended, so that a state can be carried on.
+    """
+
+    length: int
+    contiguous: bool = False
 
 
 class Examples(Protocol):
@@ -29,14 +41,40 @@ class Examples(Protocol):
         ...
 
 
-class Feed:
-    """Batches from the concatenation of one permutation of the examples an epoch; the next one is made meanwhile.
+@runtime_checkable
+class Stream(Protocol):
+    """Examples of Tokens that can be read as one long sequence."""
 
-    `position` counts examples given. Batches do not end at an epoch's end, so a set smaller than a batch works.
+    @property
+    def total(self) -> int:
+        """Tokens of all examples."""
+        ...
+
+    def windows(self, starts: NDArray[np.int64], length: int) -> Batch:
+        """[B, length] tokens from each start on, padded past the end; labels [B, length]; index: the starts."""
+        ...
+
+
+class Feed:
+    """Batches from the concatenation of one permutation of the examples (or of the windows of a stream) an epoch; the
+    next one is made meanwhile.
+
+    `position` counts rows given. Batches do not end at an epoch's end, so a set smaller than a batch works.
     """
 
-    def __init__(self, examples: Examples, seed: int, augment: Callable[[Tensor, Rng], Tensor] | None = None) -> None:
-        self.examples, self.seed, self.augment = examples, seed, augment
+    def __init__(
+        self,
+        examples: Examples,
+        seed: int,
+        augment: Callable[[Tensor, Rng], Tensor] | None = None,
+        window: Window | None = None,
+    ) -> None:
+        self.examples, self.seed, self.augment, self.window = examples, seed, augment, window
+        self.rows = len(examples)  # of an epoch
+        if window is not None:
+            if not isinstance(examples, Stream):
+                raise TypeError(f"windows need a stream of tokens, not {type(examples).__name__}")
+            self.rows = max(1, (examples.total - 1) // window.length)
         self.wait = 0.0  # seconds that the training stood still for data
         self._pool = ThreadPoolExecutor(1, "feed")
         self._next: tuple[int, int, Future[Batch]] | None = None
@@ -46,11 +84,11 @@ class Feed:
         if epoch not in self._orders:
             self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
             generator = np.random.Generator(np.random.PCG64(derive(self.seed, "order", epoch)))
-            self._orders[epoch] = generator.permutation(len(self.examples))
+            self._orders[epoch] = generator.permutation(self.rows)
         return self._orders[epoch]
 
     def indices(self, position: int, size: int) -> NDArray[np.int64]:
-        n, parts = len(self.examples), []
+        n, parts = self.rows, []
         while size:
             epoch, start = divmod(position, n)
             part = self.order(epoch)[start : start + size]
@@ -58,8 +96,29 @@ class Feed:
             position, size = position + len(part), size - len(part)
         return np.concatenate(parts)
 
+    def _offset(self, epoch: int, most: int) -> int:
+        """Where an epoch's first window begins: windows are cut elsewhere every time."""
+        return derive(self.seed, "offset", epoch) % max(1, most)
+
+    def starts(self, position: int, size: int, window: Window) -> NDArray[np.int64]:
+        """[size] where the windows of the batch at `position` begin."""
+        assert isinstance(self.examples, Stream)
+        last = max(1, self.examples.total - 1)
+        if not window.contiguous:
+            places = np.arange(position, position + size)
+            offsets = np.array([self._offset(e, window.length) for e in (places // self.rows).tolist()])
+            return (self.indices(position, size) * window.length + offsets) % last
+        steps = max(1, self.rows // size)
+        epoch, step = divmod(position // size, steps)
+        offset = self._offset(epoch, last)
+        return (offset + (np.arange(size) * steps + step) * window.length) % last
+
     def _make(self, position: int, size: int) -> Batch:
-        batch = self.examples.batch(self.indices(position, size))
+        if self.window is not None and isinstance(self.examples, Stream):
+            starts = self.starts(position, size, self.window)
+            batch = self.examples.windows(starts, self.window.length + 1)
+        else:
+            batch = self.examples.batch(self.indices(position, size))
         if self.augment is None:
             return batch
         return batch.with_x(self.augment(batch.x, Rng(derive(self.seed, "augment"), step=position)))

@@ -23,15 +23,16 @@ from genloom.core.checkpoint import Checkpoint, prefixed, unprefixed
 from genloom.core.config import TrainConfig
 from genloom.core.device import autocast, choose_device, choose_precision, place
 from genloom.core.errors import GenloomError, InputError, Interrupted
-from genloom.core.family import Clock, Family, Stage
+from genloom.core.family import Clock, Family, HasLikelihood, Stage
 from genloom.core.feed import Examples, Feed
+from genloom.core.holdout import Holdout, Verdicts
 from genloom.core.observe import Observer
 from genloom.core.optim import Average, Optimiser
 from genloom.core.rng import Rng, derive
 from genloom.core.signals import StopSignals
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from genloom.core.modality import Shown
 
 SETTLE_BATCH, QUICK_SETTLE = 250, 2000  # examples a batch, examples in all, when fitting for a sample grid
 
@@ -80,7 +81,8 @@ class Loop:
     """Trains `family` on `examples`; construct, then `run()`.
 
     checkpoints: folder to keep them in, or None. augment: changes a batch before it is trained on. draw: makes and
-    writes the sample grid called by its third argument from the averaged family; None draws no grids.
+    writes the sample grid called by its third argument from the averaged family; None draws no grids. held_out:
+    examples whose likelihood is watched, for families that have one.
     """
 
     def __init__(
@@ -93,17 +95,20 @@ class Loop:
         checkpoints: Path | None = None,
         observers: Sequence[Observer] = (),
         augment: Callable[[Tensor, Rng], Tensor] | None = None,
-        draw: Callable[[Family, int, str], tuple[Image, Path]] | None = None,
+        draw: Callable[[Family, int, str], tuple[Shown, Path]] | None = None,
+        held_out: Examples | None = None,
     ) -> None:
         if config.steps is None and config.budget is None:
             raise InputError("say how long to train: train.steps or train.budget")
         self.config, self.seed, self.folder = config, seed, checkpoints
         self.observers, self.draw, self.examples = observers, draw, examples
         self.device = choose_device(config.device)
-        self.precision = choose_precision(config, self.device)
+        self.precision = choose_precision(config, self.device, family)
         self.family = family
         place(family, config, self.device)
-        self.feed = Feed(examples, seed, augment)
+        self.feed = Feed(examples, seed, augment, family.window())
+        watched = held_out is not None and len(held_out) and config.validate_times and isinstance(family, HasLikelihood)
+        self.holdout = Holdout(held_out, config.validate_times, config.patience) if watched and held_out else None
         self.stages = family.stages()
         self.progress = Progress()
         self.players = family.players()
@@ -169,7 +174,7 @@ class Loop:
         with closing(self.feed), StopSignals() as stop:
             if self.progress.step == 0:
                 self._save()
-            while (fraction := self.fraction()) < 1:
+            while (fraction := self.fraction()) < 1 and not (self.holdout and self.holdout.enough):
                 self._one(fraction)
                 if stop.number:
                     self._save()
@@ -178,6 +183,7 @@ class Loop:
             if self.meter.losses:
                 self._record()
             self._freeze_averages(tuple(self.players))
+            self._keep_best()
             self.family.eval()
             self._settle(self.family, None)
         return {
@@ -215,6 +221,8 @@ class Loop:
             and p.grids < self.config.grids - 1
         ):
             self._grid(fraction)
+        if self.holdout is not None and self.holdout.due(fraction):
+            self._watch()
         if p.seconds - self._saved_at >= self.config.checkpoint_every:
             self._save_or_warn()
 
@@ -320,6 +328,29 @@ class Loop:
         for warning in self.family.warnings():
             self._notice(warning)
 
+    def _watch(self) -> None:
+        """Measure the averaged weights on the held-out examples."""
+        assert self.holdout is not None
+        twin = self.average.averaged() if self.config.ema else self.family
+        assert isinstance(twin, Family)
+        twin.eval()
+        with autocast(self.device, self.precision):
+            loss = self.holdout.measure(twin, self.device)
+        self.meter.logs["validation"] = [torch.tensor(loss)]
+        if self.holdout.enough:
+            self._notice(
+                f"the loss on held-out examples has not fallen for {self.holdout.verdicts.worse} measurements: stopped "
+                f"at step {self.progress.step}, the best weights are kept"
+            )
+
+    def _keep_best(self) -> None:
+        """Put the best weights in place where the last ones did worse on the held-out examples."""
+        if self.holdout is None or not self.holdout.weights or not self.holdout.verdicts.worse:
+            return
+        with torch.no_grad():
+            for name, p in self.family.named_parameters():
+                p.copy_(self.holdout.weights[name])
+
     def _grid(self, fraction: float) -> None:
         """A sample grid from the averaged weights, always with the same seeds."""
         p = self.progress
@@ -329,9 +360,9 @@ class Loop:
         assert self.draw and isinstance(twin, Family)
         twin.eval()
         self._settle(twin, QUICK_SETTLE)
-        picture, path = self.draw(twin, p.step, f"step-{p.step:08d}")
+        shown, path = self.draw(twin, p.step, f"step-{p.step:08d}")
         for observer in self.observers:
-            observer.samples(p.step, picture, path)
+            observer.samples(p.step, shown, path)
 
     def _notice(self, text: str) -> None:
         for observer in self.observers:
@@ -344,10 +375,14 @@ class Loop:
             return
         self.progress.seconds = self._saved_at = self.seconds()
         tensors = prefixed("family", {n: t.detach() for n, t in self.family.state_dict().items()})
-        tensors |= prefixed("average", self.average.params)
+        tensors |= prefixed("average", self.average.params) | prefixed("carried", self.family.carried())
+        if self.holdout is not None:
+            tensors |= prefixed("best", self.holdout.weights)
         for player, optimiser in self.optimisers.items():
             tensors |= prefixed(f"optimiser/{player}", optimiser.tensors())
         state = {"progress": asdict(self.progress), "player_steps": self.player_steps, "precision": self.precision}
+        if self.holdout is not None:
+            state["holdout"] = asdict(self.holdout.verdicts)
         checkpoints.save(self.folder, Checkpoint(self.progress.step, tensors, state))
 
     def _save_or_warn(self) -> None:
@@ -375,5 +410,9 @@ class Loop:
         self.player_steps, self.precision = saved.state["player_steps"], saved.state["precision"]
         self._before, self._begin = self.progress.seconds, time.perf_counter()
         self._saved_at = self.progress.seconds
+        self.family.carry_on({n: t.to(self.device) for n, t in unprefixed("carried", saved.tensors).items()})
+        if self.holdout is not None and "holdout" in saved.state:
+            self.holdout.verdicts = Verdicts(**saved.state["holdout"])
+            self.holdout.weights = {n: t.to(self.device) for n, t in unprefixed("best", saved.tensors).items()}
         if self.progress.stage >= 0:
             self.family.enter(self.stages[self.progress.stage], self._data(None))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from genloom.core.modality import Shown
 
 
 class Observer(Protocol):
@@ -22,7 +22,7 @@ class Observer(Protocol):
         examples_per_second, data_wait."""
         ...
 
-    def samples(self, step: int, picture: Image, path: Path) -> None: ...
+    def samples(self, step: int, shown: Shown, path: Path) -> None: ...
 
     def notice(self, text: str) -> None: ...
 
@@ -44,7 +44,7 @@ class History:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
-    def samples(self, step: int, picture: Image, path: Path) -> None: ...
+    def samples(self, step: int, shown: Shown, path: Path) -> None: ...
 
     def notice(self, text: str) -> None: ...
 
@@ -86,10 +86,13 @@ class TensorBoard:
         self._writer.add_scalar("speed/examples_per_second", record["examples_per_second"], record["step"])
         self._last = {f"final/{n}": v for n, v in record["losses"].items()}
 
-    def samples(self, step: int, picture: Image, path: Path) -> None:
+    def samples(self, step: int, shown: Shown, path: Path) -> None:
         import numpy as np
 
-        self._writer.add_image("samples", np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        if isinstance(shown, str):  # indented: TensorBoard reads Markdown
+            self._writer.add_text("samples", "\n".join("    " + line for line in shown.splitlines()), step)
+        else:
+            self._writer.add_image("samples", np.asarray(shown.convert("RGB")), step, dataformats="HWC")
 
     def notice(self, text: str) -> None:
         self._writer.add_text("notices", text)

@@ -18,6 +18,9 @@ class OptimiserConfig(Settings):
 
     kind: Literal["adamw", "muon"] = setting("adamw", "adamw, or muon on hidden weight matrices with adamw elsewhere.")
     lr: float = setting(1e-3, "Peak learning rate of AdamW.", gt=0)
+    table_lr: float | None = setting(
+        None, "Peak learning rate of embedding tables; that of AdamW if none. Small text wants it high.", gt=0
+    )
     beta1: float = setting(0.9, "Decay of AdamW's first moment.", ge=0, lt=1)
     beta2: float = setting(0.99, "Decay of AdamW's second moment.", ge=0, lt=1)
     weight_decay: float = setting(0.0, "Decoupled weight decay.", ge=0)
@@ -93,18 +96,27 @@ class Optimiser:
         chosen = {id(p) for p in matrices}
         rest = [p for p in self.params if id(p) not in chosen]
         betas = (config.beta1, config.beta2)
-        self.parts: list[tuple[torch.optim.Optimizer, float]] = []
+        self.parts: list[torch.optim.Optimizer] = []
         if rest:
-            adamw = torch.optim.AdamW(rest, config.lr, betas, weight_decay=config.weight_decay, fused=True)
-            self.parts.append((adamw, config.lr))
+            groups: list[dict[str, Any]] = [{"params": rest, "lr": config.lr}]
+            if config.table_lr is not None:
+                tables = {id(m.weight) for m in player.modules() if isinstance(m, nn.Embedding)}
+                groups = [
+                    {"params": [p for p in rest if id(p) not in tables], "lr": config.lr},
+                    {"params": [p for p in rest if id(p) in tables], "lr": config.table_lr, "weight_decay": 0.0},
+                ]
+            self.parts.append(torch.optim.AdamW(groups, config.lr, betas, weight_decay=config.weight_decay, fused=True))
         if matrices:
             decay = config.weight_decay or 0.01
-            self.parts.append((Muon(matrices, config.muon_lr, config.momentum, decay), config.muon_lr))
+            self.parts.append(Muon(matrices, config.muon_lr, config.momentum, decay))
+        for optimiser in self.parts:
+            for group in optimiser.param_groups:
+                group["peak"] = group["lr"]
 
     def step(self, rate: float) -> None:
-        for optimiser, peak in self.parts:
+        for optimiser in self.parts:
             for group in optimiser.param_groups:
-                group["lr"] = peak * rate
+                group["lr"] = group["peak"] * rate
             optimiser.step()
 
     def zero_grad(self) -> None:
@@ -114,7 +126,7 @@ class Optimiser:
     def tensors(self) -> dict[str, Tensor]:
         """The state as named tensors, for a checkpoint without pickled objects."""
         out: dict[str, Tensor] = {}
-        for i, (optimiser, _) in enumerate(self.parts):
+        for i, optimiser in enumerate(self.parts):
             for j, state in optimiser.state_dict()["state"].items():
                 out |= {f"{i}.{j}.{key}": value for key, value in state.items()}
         return out
@@ -123,11 +135,11 @@ class Optimiser:
         states: list[dict[int, dict[str, Any]]] = [defaultdict(dict) for _ in self.parts]
         for name, value in tensors.items():
             i, j, key = name.split(".")
-            parameters = [p for group in self.parts[int(i)][0].param_groups for p in group["params"]]
+            parameters = [p for group in self.parts[int(i)].param_groups for p in group["params"]]
             like = parameters[int(j)]
             # Fused steps read state and parameter side by side in memory: the state must have the parameter's strides.
             states[int(i)][int(j)][key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-        for (optimiser, _), state in zip(self.parts, states, strict=True):
+        for optimiser, state in zip(self.parts, states, strict=True):
             optimiser.load_state_dict({**optimiser.state_dict(), "state": dict(state)})
 
 

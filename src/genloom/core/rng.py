@@ -81,3 +81,13 @@ class Rng:
             for i in range(n)
         ]
         return torch.stack(drawn).to(self.device)
+
+    def uniform_each(self, name: str, n: int, *shape: int) -> Tensor:
+        """Uniform [n, *shape] in [0, 1) where row i depends only on (seed, name, offset + i). A longer leading axis of
+        `shape` begins with the same numbers."""
+        generator = Generator("cpu")
+        drawn = [
+            torch.rand(shape, generator=generator.manual_seed(derive(self.seed, name, self.offset + i)))
+            for i in range(n)
+        ]
+        return torch.stack(drawn).to(self.device)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,87 +18,18 @@ from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import RunConfig, Settings, resolve, unknown, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
-from genloom.core.family import Family, HasLatent
-from genloom.core.files import write_atomic
+from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
 from genloom.core.modality import Modality
 from genloom.core.rng import Rng, derive
 from genloom.core.run import CONFIG, STATE, RunFolder
-from genloom.core.spec import Grid, Spec, check_batch, spec_from_json, spec_to_json
+from genloom.core.spec import Tokens, spec_from_json
 from genloom.families import find_family
 from genloom.modalities import find_modality
+from genloom.run.generate import generate, save_shown, spread_labels
+from genloom.run.prompting import cut, given, guide_for, pieces
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from genloom.data.prepare import Prepared
     from genloom.evaluate.evaluation import Evaluation
-
-GRID_SAMPLES = 40
-GOLDEN = 0.6180339887498949
-
-
-def state_of(prepared: Prepared) -> dict[str, Any]:
-    """What sampling needs to know of the data, as JSON: the modality, its spec and the conditions offered."""
-    return {
-        "modality": prepared.modality.state(),
-        "spec": spec_to_json(prepared.modality.spec),
-        "condition": asdict(prepared.condition),
-    }
-
-
-def chunks(spec: Spec, n: int) -> Iterator[tuple[int, int]]:
-    """(offset, count) of pieces whose size keeps memory modest and never depends on n."""
-    size = max(1, min(250, 2**21 // spec.dimensions)) if isinstance(spec, Grid) else 64
-    return ((i, min(size, n - i)) for i in range(0, n, size))
-
-
-def spread_labels(family: Family, n: int, seed: int) -> Tensor | None:
-    """[n] class indices in the data's proportions, without the noise of independent draws (a golden-ratio sequence);
-    None for a family that was trained without classes."""
-    condition = family.condition
-    if "label" not in family.honours():
-        return None
-    start = derive(seed, "labels") / 2**63
-    places = (start + GOLDEN * np.arange(n)) % 1
-    edges = np.cumsum(condition.counts) / sum(condition.counts)
-    return torch.from_numpy(np.minimum(np.searchsorted(edges, places, side="right"), len(edges) - 1))
-
-
-@torch.no_grad()
-def generate(family: Family, n: int, labels: Tensor | None, seed: int, options: Settings) -> Tensor:
-    """n samples as the spec says, on the CPU; row i depends only on the seed, i, its label and the options."""
-    device = next(family.parameters()).device
-    out = []
-    for offset, count in chunks(family.spec, n):
-        condition = Condition(label=None if labels is None else labels[offset : offset + count].to(device))
-        condition.check(family.honours(), type(family).__name__)
-        x = family.sample(count, condition, Rng(derive(seed, "sample"), offset=offset, device=device), options)
-        check_batch(family.spec, x)
-        out.append(x.cpu())
-    return torch.cat(out)
-
-
-def draw_grid(family: Family, modality: Modality[Any], n: int, path: Path) -> tuple[Image, Path]:
-    """A picture of about n samples with fixed seeds, each class a column, written to `path`."""
-    classes = len(family.condition.classes) if "label" in family.honours() else 0
-    columns = classes if 1 < classes <= 16 else None
-    if columns:
-        n = max(1, n // columns) * columns
-        labels: Tensor | None = torch.arange(n) % columns
-    else:
-        labels = spread_labels(family, n, 0)
-    x = generate(family, n, labels, 0, family.Options())
-    picture = modality.show([modality.decode(e) for e in x], columns)
-    save_picture(picture, path)
-    return picture, path
-
-
-def save_picture(picture: Image, path: Path) -> None:
-    """Write a PNG whole or not at all."""
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data.getvalue())
 
 
 class Run:
@@ -195,12 +126,22 @@ class Run:
         label: str | int | Sequence[str | int] | None = None,
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
+        prompt: str = "",
+        suffix: str = "",
+        stop: Sequence[str] = (),
+        notify: Callable[[str], None] = lambda _: None,
     ) -> tuple[Tensor, Tensor | None]:
-        """n samples as the spec says and their class indices [n] (None without classes)."""
+        """n samples as the spec says and their class indices [n] (None without classes). The rest as in `sample`."""
         if n < 1:
             raise InputError(f"the number of samples must be at least 1, got {n}")
-        labels = self.label_indices(label, n, seed)
-        return generate(self.family, n, labels, seed, self._options(options)), labels
+        labels, chosen = self.label_indices(label, n, seed), self._options(options)
+        known = self._given(prompt, suffix, chosen, notify)
+        guide = guide_for(self.modality, stop, 0 if known is None or known.known is None else known.known.shape[1])
+        return generate(self.family, n, labels, seed, chosen, known, guide), labels
+
+    def _given(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition | None:
+        room = getattr(options, "max_tokens", None) or 64
+        return given(self.family, self.modality, prompt, suffix, room, notify)
 
     def sample(
         self,
@@ -209,15 +150,66 @@ class Run:
         label: str | int | Sequence[str | int] | None = None,
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
+        prompt: str = "",
+        suffix: str = "",
+        stop: Sequence[str] = (),
+        notify: Callable[[str], None] = lambda _: None,
     ) -> list[Any]:
-        """n examples (PIL images for images). label: a class name, several that take turns, or None: the data's
-        proportions.
+        """n examples (PIL images for images, str for text). label: a class name, several that take turns, or None: the
+        data's proportions.
 
-        options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. Raises
-        InputError for an unknown label or option.
+        options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
+        prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
+        `stop` that comes after the prompt. notify is told of a prompt that is too long. Raises InputError for an
+        unknown label, option or character.
         """
-        x, _ = self.sample_tensor(n, label=label, seed=seed, options=options)
-        return [self.modality.decode(e) for e in x]
+        x, _ = self.sample_tensor(
+            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
+        )
+        examples = [self.modality.decode(e) for e in x]
+        return [cut(e, len(prompt), stop) for e in examples] if stop else examples
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        label: str | int | None = None,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[str]:
+        """The text of one sample, piece by piece as it is generated, after the prompt; together the sample that
+        `sample` gives. Closing the iterator stops the work. Raises InputError for models that are not of
+        sequences."""
+        family = self.family
+        if not isinstance(family, HasSteps) or not isinstance(family.spec, Tokens):
+            raise InputError(f"the model {self.config.model} does not generate piece by piece; leave --stream out")
+        chosen = self._options(options)
+        if getattr(chosen, "beams", 1) > 1:
+            raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
+        device = next(family.parameters()).device
+        known = self._given(prompt, "", chosen, notify)
+        labels = self.label_indices(label, 1, seed)
+        condition = known or Condition()
+        condition = replace(condition, label=labels).map(lambda t: t.to(device))
+        begin = 0 if condition.known is None else condition.known.shape[1]
+        guide = guide_for(self.modality, stop, begin)
+        rng = Rng(derive(seed, "sample"), device=device)
+        steps = family.steps(1, condition, rng, chosen, guide)
+        # Steps begin after the first column: bos, which is part of what is known in documents only.
+        skip = begin - (not family.spec.stream and begin > 0)
+        tokens = (int(step.tokens[0]) for step in islice(steps, skip, None))
+        return pieces(self.modality.decode, tokens, stop)
+
+    @torch.no_grad()
+    def surprise(self, example: Any) -> NDArray[np.float32]:
+        """[T - 1] nats of each token of an example after its first, given those before it. Raises InputError for
+        families without a likelihood of tokens."""
+        if not isinstance(self.family, HasSurprise):
+            raise InputError(f"the model {self.config.model} does not tell how likely each token is")
+        nats: NDArray[np.float32] = self.family.surprise(self._encoded([example]), Condition())[0].cpu().numpy()
+        return nats
 
     def write_samples(
         self,
@@ -228,16 +220,20 @@ class Run:
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
         grid: bool = False,
+        prompt: str = "",
+        suffix: str = "",
+        stop: Sequence[str] = (),
+        notify: Callable[[str], None] = lambda _: None,
     ) -> list[Path]:
-        """Samples as files (by default in the run's samples/seed-N/), or one picture of them with `grid`. Returns the
-        paths."""
-        x, labels = self.sample_tensor(n, label=label, seed=seed, options=options)
-        examples = [self.modality.decode(e) for e in x]
+        """Samples as files (by default in the run's samples/seed-N/), or one picture or text of them with `grid`.
+        Returns the paths."""
+        labels = self.label_indices(label, n, seed)
+        examples = self.sample(
+            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
+        )
         target = self._output(folder, f"seed-{seed}")
         if grid:
-            path = target / f"grid-{seed}.png"
-            save_picture(self.modality.show(examples), path)
-            return [path]
+            return [save_shown(self.modality.show(examples), target / f"grid-{seed}")]
         stems = [f"{i:06d}" if labels is None else f"{i:06d}-{_safe(self.classes[int(labels[i])])}" for i in range(n)]
         return self.modality.write(examples, target, stems)
 

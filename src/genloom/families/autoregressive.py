@@ -1,0 +1,347 @@
+"""Autoregressive models: the probability of a sequence as a product of next-token probabilities.
+
+p(x) = prod_t p(x_t | x_<t), learned by cross-entropy (Bengio et al. 2003; Graves 2013 with LSTMs; Radford et al. 2019
+with a Transformer). Infilling is learned as a rearranged sequence, prefix, suffix, middle (Bavarian et al. 2022). On
+grids the tokens are those of a quantising autoencoder that is trained first (van den Oord et al. 2017; Mentzer et al.
+2024).
+
+Shapes: `B` batch, `T` tokens, `V` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.config import Settings, setting
+from genloom.core.errors import InputError
+from genloom.core.family import Clock, Family, Update
+from genloom.core.feed import Window
+from genloom.core.guide import Guide, Step
+from genloom.core.optim import OptimiserConfig
+from genloom.core.rng import Rng
+from genloom.core.spec import Tokens
+from genloom.nets import decoding, infilling
+from genloom.nets.recurrent import Recurrent
+from genloom.nets.sequence import Inputs, SequenceModel, State
+from genloom.nets.transformer import Transformer
+
+PIECE = 16_384  # tokens that are scored at a time
+
+
+@final
+class Autoregressive(Family):
+    """A Transformer, LSTM or GRU over tokens."""
+
+    class Config(Settings):
+        """Settings of an autoregressive model."""
+
+        cell: Literal["transformer", "lstm", "gru"] = setting(
+            "transformer", "What carries the past: transformer, lstm or gru."
+        )
+        width: int = setting(128, "Width of the embeddings, and of every layer of a transformer.", unit="values", ge=4)
+        hidden: int = setting(384, "Width of the hidden state of an lstm or gru.", unit="values", ge=4)
+        depth: int | None = setting(None, "Layers; if none, 4 of a transformer, 1 of an lstm or gru.", ge=1)
+        heads: int = setting(4, "Attention heads of a transformer.", ge=1)
+        context: int = setting(
+            256, "Tokens of a training window; the most that a transformer looks back.", unit="tokens", ge=2
+        )
+        ngrams: int = setting(4, "Longest n-gram with an embedding of its own; 1 for none.", ge=1, le=6)
+        ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
+        ngram_dropout: float = setting(0.5, "Share of n-grams left out while training.", unit="share", ge=0, lt=1)
+        dropout: float = setting(0.1, "Dropout of embeddings and layers.", unit="share", ge=0, lt=1)
+        softcap: float = setting(0.0, "Largest absolute logit, by a smooth bound; 0 for none.", ge=0)
+        tied: bool = setting(False, "Use the embedding of tokens for the output too (transformers).")
+        forget: float = setting(
+            0.25, "Share of the carried states of an lstm or gru that are emptied each step.", unit="share", ge=0, le=1
+        )
+        drop_label: float = setting(0.1, "Share of rows trained without their class.", unit="share", ge=0, le=1)
+        infill: float = setting(
+            0.0,
+            "Share of rows rearranged to prefix, suffix, middle, so that gaps can be filled.",
+            unit="share",
+            ge=0,
+            le=1,
+        )
+        counts: float = setting(
+            0.0,
+            "Weight of a count model (Kneser-Ney, fitted at the end) mixed into every prediction.",
+            unit="share",
+            ge=0,
+            lt=1,
+        )
+        count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
+        optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=1e-2, beta2=0.95)
+
+    class Options(Settings):
+        """Settings of one call to sample."""
+
+        max_tokens: int | None = setting(None, "Most tokens to generate; by the data if none.", unit="tokens", ge=1)
+        temperature: float = setting(1.0, "Below 1 tamer, above 1 wilder; 0 takes the most probable token.", ge=0)
+        top_k: int | None = setting(None, "Draw from the k most probable tokens only.", ge=1)
+        top_p: float = setting(1.0, "Draw from the fewest tokens that together have this probability.", gt=0, le=1)
+        min_p: float = setting(0.0, "Leave out tokens below this share of the highest probability.", ge=0, le=1)
+        repetition: float = setting(1.0, "Penalty on tokens that occurred already; 1 is none.", ge=1)
+        beams: int = setting(1, "Keep this many hypotheses and return the most probable; 1 samples.", ge=1, le=64)
+        length_penalty: float = setting(1.0, "Of beam search: above 0 favours longer sequences.", ge=0)
+        fill: Literal["exactly", "at most"] = setting(
+            "exactly", "Whether a gap gets as many tokens as it has, or up to that many."
+        )
+
+    accepts = (Tokens,)
+    conditions = frozenset({"label", "known"})
+    train_defaults = {"batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "patience": 3}  # noqa: RUF012
+    exact = True
+
+    def __init__(self, spec: Tokens, config: Autoregressive.Config, condition: ConditionSpec) -> None:
+        super().__init__()
+        self.spec, self.tokens, self.config, self.condition = spec, spec, config, condition
+        self._carried: dict[str, Tensor] = {}
+        self.classes = len(condition.classes)
+        self.context = config.context
+        self.recurrent = config.cell != "transformer"
+        self.stride = 0 if self.recurrent else max(1, self.context // 2)
+        # Two more tokens than the data's where gaps are learned: "here is a gap", "now fill it".
+        self.hole, self.fill = spec.vocab, spec.vocab + 1
+        vocab = spec.vocab + (2 if config.infill else 0)
+        self.model = build(config, vocab, self.classes, None if spec.stream else spec.bos)
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def optimisers(self) -> dict[str, OptimiserConfig]:
+        return {"model": self.config.optimiser}
+
+    def window(self) -> Window:
+        return Window(self.context, contiguous=self.recurrent)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
+        """Cross-entropy of the next token, in nats. The sum over real tokens is divided by all places of the window, so
+        that micro-batches add up to the full batch's loss."""
+        x, label = batch.x, self._labels(batch, rng)
+        if self.config.infill:
+            rearranged = rng.uniform("infill", len(x)) < self.config.infill
+            cuts = rng.uniform("cuts", len(x), 2)
+            x = infilling.rearrange(x, rearranged, cuts, self.tokens, self.hole, self.fill)
+        inputs, targets = x[:, :-1], x[:, 1:]
+        state = self._resume(batch, rng) if self.recurrent else None
+        documents = None if self.recurrent else self._documents(inputs)
+        logits = self.model(inputs, label, documents, state)
+        if state is not None:
+            self._carry(batch, rng, state)
+        loss, counted = self._cross_entropy(logits, inputs, targets)
+        nats = loss.detach() * targets.numel() / counted.sum().clamp(min=1)
+        yield Update("model", loss.sum() / targets.numel(), {"nats": nats.sum() / targets.numel()})
+
+    def _cross_entropy(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T] nats, and bool [B, T] where a token is predicted: not at padding, not from eos to the next
+        document."""
+        nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+        counted = targets != self.tokens.pad
+        if not self.tokens.stream:
+            counted = counted & (inputs != self.tokens.eos) & (inputs != self.tokens.pad)
+        return nats * counted, counted
+
+    def _labels(self, batch: Batch, rng: Rng) -> Tensor | None:
+        """[B, T] classes of the inputs, some replaced by "no class"."""
+        label = batch.condition.label
+        if label is None or not self.classes:
+            return None
+        label = label[:, :-1] if label.ndim == 2 else label[:, None].expand(-1, batch.x.shape[1] - 1)
+        keep = rng.uniform("drop label", len(label)) >= self.config.drop_label
+        return torch.where(keep[:, None], label, self.classes)
+
+    def _documents(self, x: Tensor) -> Tensor | None:
+        """[B, T] number of each token's document in its row; None where no document ends within a row."""
+        if self.tokens.stream:
+            return None
+        begins = x == self.tokens.bos
+        return begins.cumsum(1) if bool(begins[:, 1:].any()) else None
+
+    def _resume(self, batch: Batch, rng: Rng) -> State:
+        """The states in which these rows ended last time; empty where a row does not go on, and now and then."""
+        state = self.model.begin(len(batch), 0)
+        if not self._carried or batch.index is None or len(self._carried["next"]) < (rng.total or len(batch)):
+            return state
+        rows = slice(rng.offset, rng.offset + len(batch))
+        goes_on = self._carried["next"][rows] == batch.index
+        goes_on = goes_on & (rng.uniform("forget", len(batch)) >= self.config.forget)
+        state.past = torch.where(goes_on[:, None], self._carried["past"][rows], state.past)
+        state.memory = [
+            self._carried[f"memory{i}"][:, rows] * goes_on[:, None].to(m.dtype) for i, m in enumerate(state.memory)
+        ]
+        return state
+
+    def _carry(self, batch: Batch, rng: Rng, state: State) -> None:
+        """Keep the states for the next round."""
+        assert batch.index is not None
+        rows, total = slice(rng.offset, rng.offset + len(batch)), rng.total or len(batch)
+        if not self._carried or len(self._carried["next"]) != total:
+            self._carried = {
+                "next": batch.index.new_full((total,), -1),
+                "past": state.past.new_zeros(total, state.past.shape[1]),
+            }
+            self._carried |= {
+                f"memory{i}": m.new_zeros(m.shape[0], total, m.shape[2]) for i, m in enumerate(state.memory)
+            }
+        self._carried["next"][rows] = batch.index + self.context
+        self._carried["past"][rows] = state.past
+        for i, m in enumerate(state.memory):
+            self._carried[f"memory{i}"][:, rows] = m.detach()
+
+    def carried(self) -> dict[str, Tensor]:
+        return self._carried
+
+    def carry_on(self, tensors: dict[str, Tensor]) -> None:
+        self._carried = tensors
+
+    # -- likelihood ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def surprise(self, x: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
+        """[B, T - 1] nats of x[:, 1:], each given all before it; 0 at padding and after eos. A transformer predicts the
+        tokens beyond its context from a window moved by `stride`, so each sees at least context - stride before it."""
+        label = condition.label
+        inputs, targets = x[:, :-1], x[:, 1:]
+        if self.recurrent:
+            state = self.model.begin(len(x), 0)
+            size = max(1, PIECE // len(x))
+            parts = [self.model(part, label, None, state) for part in inputs.split(size, 1)]
+            return self._cross_entropy(torch.cat(parts, 1), inputs, targets)[0]
+        if inputs.shape[1] <= self.context:
+            rows = max(1, PIECE // inputs.shape[1])
+            labels = [None] * len(x) if label is None else label.split(rows)
+            parts = [self.model(part, lab) for part, lab in zip(inputs.split(rows), labels, strict=False)]
+            return self._cross_entropy(torch.cat(parts), inputs, targets)[0]
+        return torch.cat(
+            [self._sliding(inputs[i], targets[i], None if label is None else label[i]) for i in range(len(x))]
+        )
+
+    def _sliding(self, inputs: Tensor, targets: Tensor, label: Tensor | None) -> Tensor:
+        """[1, T] nats of one long row by windows of `context` tokens, each adding its last `stride` predictions."""
+        length, out = len(inputs), torch.zeros(1, len(inputs), device=inputs.device)
+        starts = torch.arange(0, length - self.context + self.stride, self.stride).clamp(max=length - self.context)
+        starts = starts.unique().to(inputs.device)
+        for some in starts.split(max(1, PIECE // self.context)):
+            places = some[:, None] + torch.arange(self.context, device=inputs.device)
+            labels = None if label is None else label.expand(len(some))
+            nats, _ = self._cross_entropy(self.model(inputs[places], labels), inputs[places], targets[places])
+            fresh = torch.arange(self.context, device=inputs.device) >= self.context - self.stride
+            keep = fresh | (some[:, None] == 0)
+            out[0, places[keep]] = nats[keep]
+        return out
+
+    def nll(self, batch: Batch, rng: Rng) -> Tensor:
+        """[B] nats of each row after its first token. Exact."""
+        return self.surprise(batch.x, _one_label(batch.condition)).sum(1)
+
+    # -- sampling -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None = None
+    ) -> Tensor:
+        if options.beams > 1:
+            return self._beams(n, condition, options)
+        columns = [step.tokens for step in self.steps(n, condition, rng, options, guide)]
+        return self._finished(torch.stack(columns, 1), condition, options)
+
+    @torch.no_grad()
+    def steps(
+        self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None = None
+    ) -> Iterator[Step]:
+        """As HasSteps says. The first step is the first token of every row after bos."""
+        start, most = self._start(n, condition, options)
+        uniform = rng.uniform_each("token", n, most)
+        filters = decoding.Filters(
+            options.temperature, options.top_k, options.top_p, options.min_p, options.repetition, self._forbidden(start)
+        )
+        eos = None if self.tokens.stream else self.tokens.eos
+        yield from decoding.generate(self.model, start, uniform, filters, eos=eos, pad=self.tokens.pad, guide=guide)
+
+    def _forbidden(self, start: decoding.Start) -> Tensor:
+        """Tokens that are never drawn: padding, bos, the marks of gaps; eos in a stream."""
+        spec = self.tokens
+        ids = [spec.pad] + ([spec.eos] if spec.stream else [spec.bos])
+        return torch.tensor(ids + ([self.hole, self.fill] if self.config.infill else []), device=start.tokens.device)
+
+    def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
+        """How n rows begin, and the most tokens to come after the first column."""
+        device = self.model.head.weight.device
+        first = torch.full((n, 1), self.tokens.bos, device=device)
+        label = condition.label
+        if label is None and self.classes:
+            label = torch.full((n,), self.classes, device=device)
+        if condition.known is None or condition.mask is None:
+            most = options.max_tokens or self.tokens.length - 1
+            return decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label), most
+        known, mask = condition.known, condition.mask
+        if not self.tokens.stream and bool((known[:, 0] == self.tokens.bos).all()):
+            known, mask = known[:, 1:], mask[:, 1:]
+        if not infilling.is_prefix(mask):
+            if not self.config.infill:
+                raise InputError(
+                    "the model was trained without infilling: only a prompt can be given; see family.infill"
+                )
+            known, mask = infilling.with_gap(known, mask, self.hole, self.fill, self.tokens.pad)
+        given = torch.cat([torch.ones_like(first, dtype=torch.bool), mask], 1)
+        longest = int(mask.sum(1).max())
+        room = options.max_tokens or max(1, known.shape[1] - longest, self.tokens.length - 1 - longest)
+        return decoding.Start(torch.cat([first, known], 1), given, label), longest + room
+
+    def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
+        """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were."""
+        if condition.mask is not None and not infilling.is_prefix(condition.mask):
+            return infilling.closed(tokens, condition, self.tokens, self.hole, self.fill, options.fill == "exactly")
+        if self.tokens.stream:
+            return tokens
+        return torch.cat([tokens.new_full((len(tokens), 1), self.tokens.bos), tokens], 1)
+
+    def _beams(self, n: int, condition: Condition, options: Autoregressive.Options) -> Tensor:
+        start, most = self._start(n, condition, options)
+        if self.tokens.stream:
+            raise InputError(
+                "a stream of text has no end for beam search to find; sample it with temperature 0 instead"
+            )
+        found, _ = decoding.beam_search(
+            self.model, start, beams=options.beams, most=most - start.tokens.shape[1] + 1, eos=self.tokens.eos,
+            pad=self.tokens.pad, penalty=options.length_penalty, forbidden=self._forbidden(start),
+        )  # fmt: skip
+        return self._finished(found[:, 1:], condition, options)
+
+
+def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int | None) -> SequenceModel:
+    """The network of a config. boundary: the token that begins a document; None in a stream."""
+    inputs = Inputs(
+        vocab, config.width, ngrams=config.ngrams, rows=config.ngram_rows, dropout=config.ngram_dropout,
+        classes=classes, boundary=boundary,
+    )  # fmt: skip
+    if config.cell == "transformer":
+        if config.width % (2 * config.heads):
+            raise InputError(
+                f"family.width={config.width} must be a multiple of twice family.heads={config.heads}, as rotary "
+                "positions turn pairs of values"
+            )
+        body: Transformer | Recurrent = Transformer(
+            config.width, config.depth or 4, config.heads, config.context, config.dropout
+        )
+    else:
+        if config.tied:
+            raise InputError(
+                "family.tied is for transformers: the output of an lstm or gru is wider than its embedding"
+            )
+        body = Recurrent(config.cell, config.width, config.hidden, config.depth or 1, config.dropout)
+    return SequenceModel(inputs, body, softcap=config.softcap, dropout=config.dropout, tied=config.tied)
+
+
+def _one_label(condition: Condition) -> Condition:
+    """The condition with one label a row, that of its first token."""
+    label = condition.label
+    return condition if label is None or label.ndim == 1 else Condition(label=label[:, 0])

@@ -1,0 +1,218 @@
+"""Generating token by token, for every kind of sequence model: sampling with filters, and beam search.
+
+Shapes: `B` rows, `t` tokens so far, `V` vocabulary, `P` prompt, `K` beams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from genloom.core.errors import GenloomError, InputError
+from genloom.core.guide import Guide, Step
+from genloom.nets.sequence import SequenceModel, State
+
+Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
+
+
+@dataclass(frozen=True)
+class Filters:
+    """How a token is chosen from the model's distribution, in this order.
+
+    repetition: logits of tokens that occurred are divided by it if positive, multiplied if negative (Keskar et al.
+    2019). temperature: 0 takes the most probable token. top_k: the k most probable. top_p: the fewest that together
+    have this probability (Holtzman et al. 2020). min_p: those with at least this share of the highest probability
+    (Nguyen et al. 2024). forbidden [F]: tokens never drawn.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition: float = 1.0
+    forbidden: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def __call__(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+        """Probabilities [B, V] to draw from. Raises GenloomError when nothing may follow."""
+        if len(self.forbidden):
+            logits = logits.index_fill(1, self.forbidden, -torch.inf)
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+            if not bool(allowed.any(1).all()):
+                raise GenloomError("the grammar allows no token here; this is a fault of the modality's grammar")
+        if self.repetition != 1:
+            seen = logits.gather(1, tokens)
+            changed = torch.where(seen > 0, seen / self.repetition, seen * self.repetition)
+            logits = logits.scatter(1, tokens, changed)
+        if self.temperature == 0:
+            return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+        p = torch.softmax(logits / self.temperature, 1)
+        if self.top_k is not None and self.top_k < p.shape[1]:
+            least = p.topk(self.top_k, 1).values[:, -1:]
+            p = p.masked_fill(p < least, 0.0)
+        if self.top_p < 1:
+            p = _nucleus(p, self.top_p)
+        if self.min_p > 0:
+            p = p.masked_fill(p < self.min_p * p.amax(1, keepdim=True), 0.0)
+        return p
+
+
+def _nucleus(p: Tensor, share: float) -> Tensor:
+    """p with all but the fewest tokens that together reach `share` of the (remaining) probability set to 0."""
+    ordered, places = p.sort(1, descending=True)
+    before = ordered.cumsum(1) - ordered
+    keep = before < share * ordered.sum(1, keepdim=True)
+    return torch.zeros_like(p).scatter_(1, places, ordered * keep)
+
+
+def draw(p: Tensor, u: Tensor) -> Tensor:
+    """[B] tokens by inversion: p [B, V] need not sum to 1, u [B] uniform in [0, 1)."""
+    total = p.double().cumsum(1)
+    place = torch.searchsorted(total, (u.double()[:, None] * total[:, -1:]), right=True)[:, 0]
+    # u close to 1 must not fall on tokens of probability 0 at the end
+    last = p.shape[1] - 1 - (p.flip(1) > 0).int().argmax(1)
+    return torch.minimum(place, last)
+
+
+@dataclass(frozen=True)
+class Start:
+    """How sequences begin. tokens [B, P] int64: at least one column, bos first. given [B, P] bool: False where a row's
+    prompt is over and its tokens are drawn (all True in column 0). label [B] or None."""
+
+    tokens: Tensor
+    given: Tensor
+    label: Tensor | None = None
+
+
+def generate(
+    model: SequenceModel,
+    start: Start,
+    uniform: Tensor,
+    filters: Filters,
+    *,
+    eos: int | None,
+    pad: int,
+    guide: Guide | None = None,
+    mix: Mix | None = None,
+) -> Iterator[Step]:
+    """Sequences token by token, at most uniform.shape[1] of them after the first column of `start`.
+
+    uniform [B, M] in [0, 1) decides every draw, so row i depends on its own prompt and numbers alone. Ends early when
+    all rows have. A model with a limited state goes on past it from the second half of what it holds. Raises
+    GenloomError when the model's output is not finite. Closing the iterator stops the work.
+    """
+    model.eval()
+    tokens = start.tokens[:, :1]
+    ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+    reach = _common_prefix(start.given)
+    tokens = start.tokens[:, :reach]
+    most, limit = uniform.shape[1] + 1, model.body.limit
+    state = model.begin(len(tokens), most)
+    # What all rows have given goes through the model at once.
+    yield from (Step(t, torch.zeros(len(t), device=t.device)) for t in tokens.unbind(1)[1:])
+    logits = _last(model, tokens if limit is None else tokens[:, -limit:], start.label, state)
+    while tokens.shape[1] < most:
+        if not bool(torch.isfinite(logits).all()):
+            raise GenloomError("the model's output is not finite: its weights are damaged or its training diverged")
+        logp = torch.log_softmax(logits, 1)
+        if mix is not None:
+            logp = mix(logp, tokens)
+        allowed = guide.allowed(tokens) if guide is not None else None
+        place = tokens.shape[1]
+        chosen = draw(filters(logp, tokens, allowed), uniform[:, place - 1])
+        if place < start.tokens.shape[1]:
+            chosen = torch.where(start.given[:, place], start.tokens[:, place], chosen)
+        step = logp.gather(1, chosen[:, None])[:, 0].masked_fill(ended, 0.0)
+        chosen = chosen.masked_fill(ended, pad)
+        tokens = torch.cat([tokens, chosen[:, None]], 1)
+        yield Step(chosen, step)
+        if eos is not None:
+            ended = ended | (chosen == eos)
+        stop = guide.finished(tokens) if guide is not None else None
+        if stop is not None:
+            ended = ended | stop
+        if bool(ended.all()) or tokens.shape[1] >= most:
+            return
+        if limit is not None and state.length >= limit:
+            state = model.begin(len(tokens), most)
+            logits = _last(model, tokens[:, -max(1, limit // 2) :], start.label, state)
+        else:
+            logits = _last(model, chosen[:, None], start.label, state)
+
+
+def _common_prefix(given: Tensor) -> int:
+    """Columns at the start that are given in every row."""
+    shared = given.all(0).int()
+    return max(1, int(shared.cumprod(0).sum()))
+
+
+def _last(model: SequenceModel, x: Tensor, label: Tensor | None, state: State) -> Tensor:
+    """[B, V] logits of what follows x."""
+    return model.logits(model.hidden(x, label, None, state)[:, -1])
+
+
+def beam_search(
+    model: SequenceModel, start: Start, *, beams: int, most: int, eos: int, pad: int, penalty: float, forbidden: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The most probable continuations found: tokens [B, t] and their scores [B].
+
+    Score: log-probability / length ** penalty (Wu et al. 2016, eq. 14, without its constant). Every row keeps `beams`
+    unfinished hypotheses; a row is done when none of them can still beat its best finished one. Sequences end where a
+    model with a limited state does. Raises InputError for prompts of different lengths, or as long as that limit.
+    """
+    if not bool(start.given.all()):
+        raise InputError("beam search takes prompts of equal length; sample the prompts one at a time")
+    rows, device = len(start.tokens), start.tokens.device
+    vocab = model.head.out_features
+    prompt = start.tokens.shape[1]
+    if model.body.limit is not None:
+        most = min(most, model.body.limit - prompt)
+        if most < 1:
+            raise InputError(f"beam search needs a prompt shorter than the context of {model.body.limit} tokens")
+    state = model.begin(rows, prompt + most)
+    logits = _last(model, start.tokens, start.label, state)
+    state = state.rows(torch.arange(rows, device=device).repeat_interleave(beams))
+    label = None if start.label is None else start.label.repeat_interleave(beams, 0)
+    tokens = start.tokens.repeat_interleave(beams, 0)
+    logits = logits.repeat_interleave(beams, 0)
+    scores = torch.full((rows, beams), -torch.inf, device=device)
+    scores[:, 0] = 0.0  # the beams of a row begin equal: only the first counts
+    best = torch.full((rows,), -torch.inf, device=device)
+    found = torch.full((rows, prompt + most), pad, device=device)
+    for length in range(1, most + 1):
+        logp = torch.log_softmax(logits, 1)
+        if len(forbidden):
+            logp = logp.index_fill(1, forbidden, -torch.inf)
+        total = (scores.flatten()[:, None] + logp).view(rows, beams * vocab)
+        top, place = total.topk(min(2 * beams, beams * vocab), 1)
+        beam, token = place // vocab, place % vocab
+        ends = token == eos
+        done = torch.where(ends, top / length**penalty, -torch.inf)
+        value, which = done.max(1)
+        better = value > best
+        if bool(better.any()):
+            source = beam.gather(1, which[:, None])[:, 0] + torch.arange(rows, device=device) * beams
+            row = torch.cat([tokens[source], torch.full((rows, 1), eos, device=device)], 1)
+            found[better] = pad
+            found[better, : row.shape[1]] = row[better]
+            best = torch.where(better, value, best)
+        open_scores, order = torch.where(ends, -torch.inf, top).topk(beams, 1)
+        beam, token = beam.gather(1, order), token.gather(1, order)
+        scores = open_scores
+        source = (beam + torch.arange(rows, device=device)[:, None] * beams).flatten()
+        tokens = torch.cat([tokens[source], token.flatten()[:, None]], 1)
+        # The best that an open hypothesis may still reach: it can only lose probability.
+        hope = scores[:, 0] / (most if penalty > 0 else length) ** penalty
+        if length == most or bool((best >= hope).all()):
+            break
+        state = state.rows(source)
+        logits = _last(model, token.flatten()[:, None], label, state)
+    unfinished = best == -torch.inf
+    if bool(unfinished.any()):
+        first = tokens.view(rows, beams, -1)[:, 0]
+        found[unfinished, : first.shape[1]] = first[unfinished]
+        best = torch.where(unfinished, scores[:, 0] / length**penalty, best)
+    return found, best

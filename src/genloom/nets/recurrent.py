@@ -1,0 +1,83 @@
+"""LSTM (Hochreiter & Schmidhuber 1997) and GRU (Cho et al. 2014) over embeddings, with the embedding beside the output.
+
+Shapes: `B` batch, `T` tokens, `D` width of the embedding, `H` hidden width, `L` layers.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genloom.core.optim import edge
+from genloom.nets.sequence import Body, State
+
+
+@final
+class Recurrent(Body):
+    """`depth` layers of `hidden` values; features are the last layer's values and the embedding, [B, T, H + D]."""
+
+    def __init__(self, cell: Literal["lstm", "gru"], width: int, hidden: int, depth: int, dropout: float) -> None:
+        super().__init__()
+        self.cell, self.dropout, self.hidden, self.depth = cell, dropout, hidden, depth
+        kind = nn.LSTM if cell == "lstm" else nn.GRU
+        # One orthogonalised step for four gates at once makes no sense: these matrices are left to AdamW.
+        self.layers = nn.ModuleList([edge(kind(width if i == 0 else hidden, hidden)) for i in range(depth)])
+        self.features = hidden + width
+        for layer in self.layers:
+            _initialise(layer, cell, hidden)
+
+    @property
+    def parts(self) -> int:
+        """Tensors that a layer remembers."""
+        return 2 if self.cell == "lstm" else 1
+
+    def begin(self, rows: int, capacity: int, like: Tensor) -> State:
+        shape = (1, rows, self.hidden)
+        memory = [torch.zeros(shape, device=like.device, dtype=like.dtype) for _ in range(self.parts * self.depth)]
+        return State(torch.zeros(rows, 0), memory, axis=1)
+
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None) -> Tensor:
+        """As Body says. Documents of one row are not told apart: the token that begins one teaches to forget."""
+        h = e.transpose(0, 1)
+        state = state or self.begin(len(e), 0, e)
+        for i, layer in enumerate(self.layers):
+            if i and self.dropout:
+                h = F.dropout(h, self.dropout, self.training)
+            own = slice(self.parts * i, self.parts * (i + 1))
+            h, state.memory[own] = _run(layer, self.cell, h, state.memory[own])
+        h = h.transpose(0, 1).to(e.dtype)
+        if self.dropout:
+            h = F.dropout(h, self.dropout, self.training)
+        return torch.cat([h, e], 2)
+
+
+def _run(layer: nn.Module, cell: str, x: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One layer over x [T, B, *]; memory [1, B, H] each. On a CPU autocast leaves these layers out: cast here."""
+    weights = [w for group in layer.all_weights for w in group]  # type: ignore[union-attr]
+    low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if low else weights[0].dtype
+    with torch.autocast(x.device.type, enabled=False):
+        x, weights, inner = x.to(dtype), [w.to(dtype) for w in weights], [m.to(dtype) for m in memory]
+        if cell == "lstm":
+            y, h, c = torch.lstm(x, inner, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+            out = [h, c]
+        else:
+            y, h = torch.gru(x, inner[0], weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+            out = [h]
+    return y, [o.to(m.dtype) for o, m in zip(out, memory, strict=True)]
+
+
+@torch.no_grad()
+def _initialise(layer: nn.Module, cell: str, hidden: int) -> None:
+    """Orthogonal recurrent matrices, gate by gate; forget gates open (Jozefowicz et al. 2015)."""
+    for name, p in layer.named_parameters():
+        if name.startswith("bias"):
+            p.zero_()
+        elif name.startswith("weight_hh"):
+            for gate in p.split(hidden):
+                nn.init.orthogonal_(gate)
+    if cell == "lstm":
+        dict(layer.named_parameters())["bias_ih_l0"][hidden : 2 * hidden] = 1.0

@@ -1,0 +1,165 @@
+"""Models of the next token: inputs from tokens, n-grams and conditions, a body (Transformer, LSTM, GRU), a head.
+
+A body keeps what it knows of the tokens before in a `State`: keys and values, or hidden values. The same `forward`
+trains on windows, scores long documents piece by piece, and generates token by token, so that all three agree.
+
+Shapes: `B` batch, `T` tokens, `D` width, `V` vocabulary, `N` longest n-gram.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genloom.core.optim import edge
+
+
+@dataclass
+class State:
+    """What a body remembers. past [B, N - 1]: the last tokens, for n-grams. memory: tensors with the batch on axis
+    `axis`. length: tokens seen since the state began."""
+
+    past: Tensor
+    memory: list[Tensor]
+    length: int = 0
+    axis: int = 0
+
+    def rows(self, which: Tensor) -> State:
+        """The state of some of the rows, in the order of `which` [R] int64 (rows may repeat)."""
+        memory = [m.index_select(self.axis, which) for m in self.memory]
+        return replace(self, past=self.past[which], memory=memory)
+
+
+class Body(nn.Module, ABC):
+    """What turns embeddings [B, T, D] into features [B, T, F] that depend on the tokens up to each place only."""
+
+    features: int  # F
+    limit: int | None = None  # most tokens that a state holds; None: no limit
+
+    @abstractmethod
+    def begin(self, rows: int, capacity: int, like: Tensor) -> State:
+        """An empty state for `rows` sequences of up to `capacity` tokens, on the device and of the type of `like`."""
+
+    @abstractmethod
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None) -> Tensor:
+        """e [B, T, D] -> [B, T, F]. documents [B, T] numbers the document of each token (None: one a row).
+
+        With a state the tokens follow those it has seen, and it is brought up to date in place.
+        """
+
+
+class Inputs(nn.Module):
+    """Embeddings of tokens, of the n-grams that end at them, and of the class: [B, T] -> [B, T, D].
+
+    On small data n-gram tables are by far the largest gain a small model can get: they give it the counts of a table,
+    and leave to the layers what a table cannot know. An n-gram has its own row where `rows` allows, else a hashed one;
+    whole entries are dropped in training so that no rare n-gram is learned by heart. N-grams do not reach back past
+    `boundary`, the token that begins a document.
+    """
+
+    def __init__(
+        self, vocab: int, width: int, *, ngrams: int, rows: int, dropout: float, classes: int, boundary: int | None
+    ) -> None:
+        super().__init__()
+        self.vocab, self.rows, self.dropout, self.boundary = vocab, rows, dropout, boundary
+        self.token = _table(vocab, width)
+        nn.init.normal_(self.token.weight, std=0.5)
+        sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
+        self.tables = nn.ModuleList([_table(size, width) for size in sizes])
+        for n, table in enumerate(self.tables, 2):
+            assert isinstance(table, nn.Embedding)
+            nn.init.normal_(table.weight, std=0.05 if n == 2 else 0.02)
+        self.label = _table(classes + 1, width) if classes else None
+        if self.label is not None:
+            nn.init.normal_(self.label.weight, std=0.1)
+
+    @property
+    def reach(self) -> int:
+        """Tokens before the present one that an embedding depends on."""
+        return len(self.tables)
+
+    def forward(self, x: Tensor, past: Tensor, label: Tensor | None) -> Tensor:
+        """x [B, T], past [B, N - 1] the tokens before, label [B] or [B, T] -> [B, T, D]."""
+        e = self.token(x)
+        whole = torch.cat([past, x], 1) if self.reach else x
+        length, key = x.shape[1], x
+        begun = x == self.boundary if self.boundary is not None else None
+        for back, table in enumerate(self.tables, 1):
+            assert isinstance(table, nn.Embedding)
+            before = whole[:, self.reach - back : self.reach - back + length]
+            if begun is not None:
+                begun, before = begun | (before == self.boundary), before.masked_fill(begun, 0)
+            key = key * self.vocab + before if self.vocab ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
+            found = table(self._row(key, back, table.num_embeddings))
+            if self.training and self.dropout and back > 1:
+                found = found * (torch.rand(*x.shape, 1, device=x.device) >= self.dropout)
+            e = e + found
+        if self.label is not None:
+            known = self.label(label) if label is not None else self.label.weight[-1]
+            e = e + (known if known.ndim != 2 else known[:, None])
+        return e
+
+    def _row(self, key: Tensor, back: int, rows: int) -> Tensor:
+        if self.vocab ** (back + 1) <= rows:
+            return key
+        mixed = key * 0x9E3779B97F4A7C1  # Fibonacci hashing; wraps around
+        return (mixed ^ (mixed >> 29)).remainder(rows)
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(rows, width)
+    edge(table)
+    return table
+
+
+class SequenceModel(nn.Module):
+    """Logits of the next token."""
+
+    def __init__(self, inputs: Inputs, body: Body, *, softcap: float, dropout: float, tied: bool) -> None:
+        super().__init__()
+        self.inputs, self.body = inputs, body
+        self.softcap, self.dropout = softcap, dropout
+        vocab, width = inputs.token.weight.shape
+        self.head = nn.Linear(body.features, vocab, bias=False)
+        edge(self.head)
+        if tied:
+            if body.features != width:
+                raise ValueError(f"tied weights need features as wide as the embedding: {body.features}, {width}")
+            self.head.weight = inputs.token.weight
+        else:
+            nn.init.zeros_(self.head.weight)
+
+    def begin(self, rows: int, capacity: int) -> State:
+        """An empty state; before the first token stands the padding."""
+        like = self.head.weight
+        state = self.body.begin(rows, capacity, like)
+        state.past = torch.zeros(rows, self.inputs.reach, dtype=torch.long, device=like.device)
+        return state
+
+    def forward(
+        self, x: Tensor, label: Tensor | None = None, documents: Tensor | None = None, state: State | None = None
+    ) -> Tensor:
+        """x [B, T] int64 -> logits [B, T, V] of what follows each token. label, documents: as in Inputs and Body."""
+        return self.logits(self.hidden(x, label, documents, state))
+
+    def hidden(self, x: Tensor, label: Tensor | None, documents: Tensor | None, state: State | None) -> Tensor:
+        """x [B, T] -> features [B, T, F]."""
+        past = state.past if state is not None else x.new_zeros(len(x), self.inputs.reach)
+        e = self.inputs(x, past, label)
+        if state is not None and self.inputs.reach:
+            state.past = torch.cat([past, x], 1)[:, -self.inputs.reach :]
+        if self.dropout:
+            e = F.dropout(e, self.dropout, self.training)
+        h = self.body(e, documents, state)
+        if state is not None:
+            state.length += x.shape[1]
+        return h
+
+    def logits(self, h: Tensor) -> Tensor:
+        """h [..., F] -> float32 [..., V]."""
+        out = self.head(h).float()
+        return self.softcap * torch.tanh(out / self.softcap) if self.softcap else out

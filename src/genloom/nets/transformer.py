@@ -1,0 +1,119 @@
+"""A causal Transformer in today's small recipe.
+
+Vaswani et al. 2017; rotary positions (Su et al. 2021), RMS normalisation without gains (Zhang & Sennrich 2019),
+normalised queries and keys (Henry et al. 2020), squared ReLU (So et al. 2021), residual branches that start at zero
+and a skip from the embedding into every layer.
+
+Shapes: `B` batch, `T` tokens, `S` tokens attended to, `D` width, `H` heads, `K` = D / H.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genloom.nets.blocks import zero
+from genloom.nets.sequence import Body, State
+
+SHARPNESS = 1.5  # scale of q.k for queries and keys of unit root mean square, times K ** -0.5
+
+
+def rms(x: Tensor) -> Tensor:
+    """x with unit root mean square over its last axis."""
+    return F.rms_norm(x, (x.shape[-1],))
+
+
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """x [B, T, H, K] with each pair of values turned by the angle of its position; turns [T, K / 2] complex."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns[:, None]).flatten(-2)
+
+
+class Layer(nn.Module):
+    """h + attention(norm(h)), then h + mlp(norm(h))."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = zero(nn.Linear(width, width, bias=False))
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = zero(nn.Linear(4 * width, width, bias=False))
+        for layer in (self.qkv, self.up):
+            nn.init.normal_(layer.weight, std=0.7 * width**-0.5)
+
+    def forward(
+        self, h: Tensor, turns: Tensor, mask: Tensor | None, cache: tuple[Tensor, Tensor] | None, seen: int
+    ) -> Tensor:
+        """h [B, T, D]; turns [T, K / 2] of its positions; mask bool [B, 1, T, T] or None (causal); cache: keys and
+        values [B, H, capacity, K], of which `seen` are filled and to which these tokens are added."""
+        size, length, width = h.shape
+        qk, v = self.qkv(rms(h)).view(size, length, 3 * self.heads, -1).split([2 * self.heads, self.heads], 2)
+        # Attention stays in float32: on CPUs its backward pass in bfloat16 is several times slower.
+        dtype = torch.float32 if h.device.type == "cpu" else v.dtype
+        qk = rotate(rms(qk.float()), turns).to(dtype)
+        q, k = qk.transpose(1, 2).chunk(2, 1)
+        v = v.to(dtype).transpose(1, 2)
+        if cache is not None:
+            keys, values = cache
+            keys[:, :, seen : seen + length] = k
+            values[:, :, seen : seen + length] = v
+            k, v = keys[:, :, : seen + length], values[:, :, : seen + length]
+            if length > 1 and seen:
+                mask = _causal(length, seen, h.device)
+        with torch.autocast(h.device.type, enabled=False):
+            o = F.scaled_dot_product_attention(
+                q, k, v, mask, is_causal=mask is None and length > 1, scale=SHARPNESS * q.shape[-1] ** -0.5
+            )
+        h = h + self._drop(self.out(o.transpose(1, 2).reshape(size, length, width)))
+        return h + self._drop(self.down(F.relu(self.up(rms(h))).square()))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+@final
+class Transformer(Body):
+    """`depth` layers over embeddings of `width`; positions up to `context` are learned, a state holds no more."""
+
+    turns: Tensor
+
+    def __init__(self, width: int, depth: int, heads: int, context: int, dropout: float) -> None:
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"the width {width} must be a multiple of twice the number of heads {heads}")
+        self.features, self.limit, self.heads = width, context, heads
+        self.layers = nn.ModuleList([Layer(width, heads, dropout) for _ in range(depth)])
+        self.skip = nn.Parameter(torch.zeros(depth))  # of the embedding into each layer
+        half = width // heads // 2
+        speeds = 1000.0 ** -(torch.arange(half) / half)
+        angles = torch.arange(context)[:, None] * speeds
+        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), persistent=False)
+
+    def begin(self, rows: int, capacity: int, like: Tensor) -> State:
+        assert self.limit is not None
+        size = min(capacity, self.limit)
+        shape = (rows, self.heads, size, self.features // self.heads)
+        dtype = torch.float32 if like.device.type == "cpu" else like.dtype
+        memory = [torch.zeros(shape, device=like.device, dtype=dtype) for _ in range(2 * len(self.layers))]
+        return State(torch.zeros(rows, 0), memory)
+
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None) -> Tensor:
+        length, seen = e.shape[1], state.length if state is not None else 0
+        turns, mask = self.turns[seen : seen + length], None
+        if documents is not None:
+            same = documents[:, :, None] == documents[:, None, :]
+            mask = (same & torch.ones(length, length, dtype=torch.bool, device=e.device).tril())[:, None]
+        first = h = rms(e)
+        for i, layer in enumerate(self.layers):
+            cache = (state.memory[2 * i], state.memory[2 * i + 1]) if state is not None else None
+            h = layer(h + self.skip[i] * first, turns, mask, cache, seen)
+        return rms(h)
+
+
+def _causal(length: int, seen: int, device: torch.device) -> Tensor:
+    """bool [T, S]: token t sees the `seen` before the piece and those of the piece up to itself."""
+    return torch.ones(length, seen + length, dtype=torch.bool, device=device).tril(seen)

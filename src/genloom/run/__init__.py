@@ -1,0 +1,6 @@
+"""A trained run and what it can do."""
+
+from genloom.run.generate import draw_grid, generate, save_shown, spread_labels, state_of
+from genloom.run.trained import Run
+
+__all__ = ["Run", "draw_grid", "generate", "save_shown", "spread_labels", "state_of"]

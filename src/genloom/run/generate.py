@@ -1,0 +1,132 @@
+"""From a family to samples, and from samples to something a person can look at."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genloom.core.batch import Condition
+from genloom.core.config import Settings
+from genloom.core.family import Family, HasSteps
+from genloom.core.files import write_atomic
+from genloom.core.guide import Guide
+from genloom.core.modality import Modality, Shown
+from genloom.core.rng import Rng, derive
+from genloom.core.spec import Grid, Spec, Tokens, check_batch, spec_to_json
+
+if TYPE_CHECKING:
+    from genloom.data.prepare import Prepared
+
+GRID_SAMPLES = 40
+TEXT_SAMPLES, TEXT_TOKENS = 6, 300  # drawn while a model of sequences trains
+GOLDEN = 0.6180339887498949
+
+
+def state_of(prepared: Prepared) -> dict[str, Any]:
+    """What sampling needs to know of the data, as JSON: the modality, its spec and the conditions offered."""
+    return {
+        "modality": prepared.modality.state(),
+        "spec": spec_to_json(prepared.modality.spec),
+        "condition": asdict(prepared.condition),
+    }
+
+
+def chunks(spec: Spec, n: int) -> Iterator[tuple[int, int]]:
+    """(offset, count) of pieces whose size keeps memory modest and never depends on n."""
+    size = max(1, min(250, 2**21 // spec.dimensions)) if isinstance(spec, Grid) else 64
+    return ((i, min(size, n - i)) for i in range(0, n, size))
+
+
+def spread_labels(family: Family, n: int, seed: int) -> Tensor | None:
+    """[n] class indices in the data's proportions, without the noise of independent draws (a golden-ratio sequence);
+    None for a family that was trained without classes."""
+    condition = family.condition
+    if "label" not in family.honours():
+        return None
+    start = derive(seed, "labels") / 2**63
+    places = (start + GOLDEN * np.arange(n)) % 1
+    edges = np.cumsum(condition.counts) / sum(condition.counts)
+    return torch.from_numpy(np.minimum(np.searchsorted(edges, places, side="right"), len(edges) - 1))
+
+
+@torch.no_grad()
+def generate(
+    family: Family,
+    n: int,
+    labels: Tensor | None,
+    seed: int,
+    options: Settings,
+    known: Condition | None = None,
+    guide: Guide | None = None,
+) -> Tensor:
+    """n samples as the spec says, on the CPU; row i depends only on the seed, i, its label and the options.
+
+    known: the parts given, the same for every sample (known and mask with one row). guide: steers families that
+    generate token by token.
+    """
+    device = next(family.parameters()).device
+    out = []
+    for offset, count in chunks(family.spec, n):
+        label = None if labels is None else labels[offset : offset + count].to(device)
+        condition = Condition(label=label)
+        if known is not None and known.known is not None and known.mask is not None:
+            given = (known.known.expand(count, -1).to(device), known.mask.expand(count, -1).to(device))
+            condition = Condition(label=label, known=given[0], mask=given[1])
+        condition.check(family.honours(), type(family).__name__)
+        rng = Rng(derive(seed, "sample"), offset=offset, device=device)
+        if isinstance(family, HasSteps):
+            x = family.sample(count, condition, rng, options, guide)
+        else:
+            x = family.sample(count, condition, rng, options)
+        check_batch(family.spec, x)
+        out.append(x.cpu())
+    return _stacked(out, family.spec)
+
+
+def _stacked(parts: list[Tensor], spec: Spec) -> Tensor:
+    """Pieces of samples as one tensor; sequences padded to the longest."""
+    if isinstance(spec, Tokens):
+        longest = max(p.shape[1] for p in parts)
+        parts = [torch.nn.functional.pad(p, (0, longest - p.shape[1]), value=spec.pad) for p in parts]
+    return torch.cat(parts)
+
+
+def draw_grid(family: Family, modality: Modality[Any], path: Path, n: int | None = None) -> tuple[Shown, Path]:
+    """About n samples with fixed seeds as one picture, each class a column, or as text; written to `path`, which gets
+    the ending of what it is."""
+    options, columns = family.Options(), None
+    if isinstance(family.spec, Tokens):
+        n = n or TEXT_SAMPLES
+        if "max_tokens" in type(options).model_fields:
+            options = options.model_copy(update={"max_tokens": min(TEXT_TOKENS, family.spec.length - 1)})
+        labels = spread_labels(family, n, 0)
+    else:
+        n = n or GRID_SAMPLES
+        classes = len(family.condition.classes) if "label" in family.honours() else 0
+        columns = classes if 1 < classes <= 16 else None
+        n = max(1, n // columns) * columns if columns else n
+        labels = torch.arange(n) % columns if columns else spread_labels(family, n, 0)
+    x = generate(family, n, labels, 0, options)
+    shown = modality.show([modality.decode(e) for e in x], columns)
+    return shown, save_shown(shown, path)
+
+
+def save_shown(shown: Shown, path: Path) -> Path:
+    """Write a picture as PNG or a text as UTF-8, whole or not at all; `path` gets the right ending. Returns it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(shown, str):
+        path = path.with_suffix(".txt")
+        write_atomic(path, shown.encode("utf-8", "surrogatepass"))
+        return path
+    data = io.BytesIO()
+    shown.save(data, "PNG")
+    path = path.with_suffix(".png")
+    write_atomic(path, data.getvalue())
+    return path
