@@ -9,16 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, runtime_checkable
 
 from torch import Tensor
 
 from genloom.core.config import Settings
 from genloom.core.rng import Rng
-from genloom.core.spec import Spec
+from genloom.core.spec import Grid, Spec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Shown = Union["Image", str]  # noqa: UP007 (Image is known to type checkers only): a picture, or text to be read as it is
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,13 @@ Example = TypeVar("Example")
 
 
 class Modality(ABC, Generic[Example]):
-    """One kind of data. Concrete modalities are final; made by `fit` or `from_state`."""
+    """One kind of data. Concrete modalities are final; made by `fit` or `from_state`.
+
+    forms: the spec classes that it can make, the default first.
+    """
 
     Config: ClassVar[type[Settings]]
+    forms: ClassVar[tuple[type, ...]] = (Grid,)
     extensions: ClassVar[frozenset[str]]  # lower-case file endings with the dot that belong to this modality
 
     config: Settings
@@ -81,8 +87,8 @@ class Modality(ABC, Generic[Example]):
         """Write examples in the format that people of the field open; names are file stems."""
 
     @abstractmethod
-    def show(self, examples: Sequence[Example], columns: int | None = None) -> Image:
-        """One picture of several examples."""
+    def show(self, examples: Sequence[Example], columns: int | None = None) -> Shown:
+        """What a person would rather look at: one picture of several examples, or their text."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -91,3 +97,20 @@ class Modality(ABC, Generic[Example]):
     @classmethod
     @abstractmethod
     def from_state(cls, state: dict[str, Any]) -> Self: ...
+
+
+@runtime_checkable
+class Sequential(Protocol):
+    """A modality whose spec is Tokens."""
+
+    def prompt(self, text: str) -> list[int]:
+        """Contents tokens that a sample shall begin with, without bos. Raises InputError naming what is unknown."""
+        ...
+
+    def units(self, example: Any) -> list[str]:
+        """What n-gram figures count: words, characters of scripts without spaces, notes, atoms."""
+        ...
+
+    def sizes(self, example: Any) -> dict[str, int]:
+        """How long an example is in each unit that a likelihood is told by, as in {"character": 3, "byte": 5}."""
+        ...

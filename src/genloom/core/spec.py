@@ -52,13 +52,19 @@ class Grid:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Sequences of symbols. x is int64 [B, T], T <= length, padded with `pad`."""
+    """Sequences of symbols. x is int64 [B, T] with values in [0, vocab).
+
+    Documents: bos, the contents, eos, then pad; length counts the longest with bos and eos. Streams (consecutive pieces
+    of one long text): contents only, windows start anywhere; `bos` is then the ordinary token that a sample starts
+    from, `eos` never occurs, and length is how much a sample holds by default.
+    """
 
     length: int
     vocab: int
     pad: int
     bos: int
     eos: int
+    stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,8 @@ def check_batch(spec: Spec, x: Tensor) -> None:
         wanted, ok = f"float32 [B, {', '.join(map(str, spec.shape))}]", tuple(x.shape[1:]) == spec.shape
         ok = ok and x.dtype == torch.float32
     elif isinstance(spec, Tokens):
-        wanted, ok = f"int64 [B, at most {spec.length}]", x.ndim == 2 and x.shape[1] <= spec.length
-        ok = ok and x.dtype == torch.int64
+        wanted, ok = f"int64 [B, T] with values below {spec.vocab}", x.ndim == 2 and x.dtype == torch.int64
+        ok = ok and (x.numel() == 0 or (int(x.min()) >= 0 and int(x.max()) < spec.vocab))
     else:
         width = sum(span.width for span in spec.spans)
         wanted, ok = f"float32 [B, {width}]", x.ndim == 2 and x.shape[1] == width and x.dtype == torch.float32
