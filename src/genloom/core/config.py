@@ -34,6 +34,8 @@ class DataConfig(Settings):
     """Where the examples come from and how they are divided."""
 
     path: str = setting("", "Folder, archive, file or catalog name the examples come from.")
+    column: str | None = setting(None, "Column or field that holds the examples; None finds it by name or content.")
+    label: str | None = setting(None, "Column or field of the labels; None finds it by name, 'none' takes no labels.")
     validation: float = setting(0.05, "Share held out for validation, by content hash.", unit="share", ge=0, lt=0.5)
     test: float = setting(0.05, "Share held out for testing, by content hash.", unit="share", ge=0, lt=0.5)
     near_duplicates: bool = setting(True, "Keep near duplicates on one side of the split.")

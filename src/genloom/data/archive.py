@@ -7,7 +7,9 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import sha256_of
@@ -23,12 +25,15 @@ RATIO_FROM = 2**28  # bytes below which no ratio is dangerous
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its name, size and place."""
+    """A file in an archive: its name, size and place. read: all of it, raising Unreadable; open: for reading piece by
+    piece, raising whatever the decompressor meets.
+    """
 
     name: str
     size: int
     offset: int
     read: Callable[[], bytes]
+    open: Callable[[], IO[bytes]]
 
 
 def archive_source(path: Path, extensions: frozenset[str], pattern: str | None = None) -> Source:
@@ -41,7 +46,7 @@ def archive_source(path: Path, extensions: frozenset[str], pattern: str | None =
     def load() -> Items:
         import numpy as np
 
-        members = list(_zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path))
+        members = members_of(path)
         found = arrange([m.name for m in members], extensions, pattern)
         kept = [members[i] for i in found.kept]
         if not kept:
@@ -56,6 +61,11 @@ def archive_source(path: Path, extensions: frozenset[str], pattern: str | None =
         )  # fmt: skip
 
     return Source(stem(path), _digest(path), load)
+
+
+def members_of(path: Path) -> list[Member]:
+    """The files in a zip or tar. Raises InputError for a damaged, encrypted or hostile one."""
+    return list(_zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path))
 
 
 def stem(path: Path) -> str:
@@ -112,7 +122,9 @@ def _zip_members(path: Path) -> Iterator[Member]:
         if info.flag_bits & 0x1:
             raise guard.refuse(name, "is encrypted")
         if not info.is_dir():
-            yield Member(name, info.file_size, info.header_offset, _zip_reader(archive, info))
+            yield Member(
+                name, info.file_size, info.header_offset, _zip_reader(archive, info), partial(archive.open, info)
+            )
 
 
 def _zip_names(infos: Sequence[zipfile.ZipInfo]) -> list[str]:
@@ -153,13 +165,24 @@ def _tar_members(path: Path) -> Iterator[Member]:
             if not info.isdir() and not info.isfile():
                 raise guard.refuse(info.name, "is a device or pipe")
             if info.isfile():
-                yield Member(info.name, info.size, info.offset_data, _tar_reader(archive, info))
+                yield Member(
+                    info.name, info.size, info.offset_data, _tar_reader(archive, info), _tar_opener(archive, info)
+                )
     except (tarfile.TarError, EOFError, OSError, ValueError) as e:
         raise InputError(f"{path} is not a readable tar archive: {e}") from None
     except Exception as e:  # lzma and zlib have errors of their own
         if isinstance(e, InputError):
             raise
         raise InputError(f"{path} is damaged: {e}") from None
+
+
+def _tar_opener(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
+    def opened() -> IO[bytes]:
+        file = archive.extractfile(info)
+        assert file is not None  # it is a plain file
+        return file
+
+    return opened
 
 
 def _tar_reader(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], bytes]:

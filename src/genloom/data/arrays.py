@@ -292,7 +292,7 @@ def _file_digest(paths: Sequence[Path]) -> str:
 
 def memory_source(data: Any) -> Source:
     """An array or tensor, a list of PIL images or arrays, a pair (x, y), or a list of pairs (example, label)."""
-    x, y = _pair(data)
+    x, y = pair(data)
     if not isinstance(x, list):
         items = array_items(as_array(x), y, "array", channels_first=_is_tensor(x))
         name = "array"
@@ -301,7 +301,7 @@ def memory_source(data: Any) -> Source:
     return Source(name, _memory_digest(items, x), lambda: items)
 
 
-def _pair(data: Any) -> tuple[Any, Any]:
+def pair(data: Any) -> tuple[Any, Any]:
     """Examples (an array, or a list) and labels or None."""
     if isinstance(data, tuple) and len(data) == 2 and _is_many(data[0]):
         x, y = data

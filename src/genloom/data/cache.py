@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from genloom.core.errors import GenloomError
 from genloom.core.files import sync_folder, write_json
 from genloom.core.spec import Grid, Spec
 from genloom.data.catalog import cache_root
+from genloom.data.items import Located
 
 META, X, LABELS, ORIGINS = "meta.json", "x.npy", "labels.npy", "origins.json"
+STARTS, PLACES = "starts.npy", "places.npy"  # of sequences
 _STALE = 86400.0  # seconds after which the unfinished folder of another process is taken as left behind
 
 
@@ -68,6 +70,9 @@ class Encoded:
 class Entry:
     """One prepared data set in the cache: meta.json, x.npy, labels.npy, origins.json. `meta` says the size of each
     file.
+
+    Of sequences, x.npy holds all tokens one after the other, starts.npy where each example begins, and places.npy which
+    of the names in origins.json it has, and its number there.
     """
 
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
@@ -79,10 +84,18 @@ class Entry:
     def labels(self) -> NDArray[np.int64]:
         return np.load(self.path / LABELS, allow_pickle=False)
 
-    def origins(self) -> list[str]:
+    def starts(self) -> NDArray[np.int64] | None:
+        """int64 [N + 1]; None where examples have one size."""
+        return np.load(self.path / STARTS, allow_pickle=False) if STARTS in self.meta["files"] else None
+
+    def origins(self) -> Sequence[str]:
         """Raises GenloomError when the file has gone since the entry was opened."""
         try:
-            return json.loads((self.path / ORIGINS).read_text("utf-8"))
+            names: list[str] = json.loads((self.path / ORIGINS).read_text("utf-8"))
+            if STARTS not in self.meta["files"]:
+                return names
+            places = np.load(self.path / PLACES, allow_pickle=False)
+            return Located(names, places[:, 0], places[:, 1])
         except (OSError, ValueError) as e:
             raise GenloomError(f"the cache {self.path} was damaged while in use ({e}); run it again") from None
 
@@ -102,7 +115,10 @@ def find(key: str) -> tuple[Entry | None, bool]:
             return find(meta["same_as"])
         entry = Entry(path, meta)
         whole = all((path / name).stat().st_size == size for name, size in meta["files"].items())
-        whole = whole and len(entry.x()) == len(entry.labels()) == sum(meta["counts"])
+        starts = entry.starts()
+        n = len(entry.x()) if starts is None else len(starts) - 1
+        whole = whole and n == len(entry.labels()) == sum(meta["counts"])
+        whole = whole and (starts is None or starts[-1] == len(entry.x()))
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None, True
     return (entry, False) if whole else (None, True)
@@ -120,7 +136,7 @@ def build(key: str, fill: Callable[[Path], dict[str, Any]]) -> Entry:
         work.mkdir(parents=True)
         _sweep(root)
         meta = fill(work)
-        sizes = {name: (work / name).stat().st_size for name in (X, LABELS, ORIGINS)}
+        sizes = {p.name: p.stat().st_size for p in sorted(work.iterdir())}
         write_json(work / META, {**meta, "files": sizes})
         _publish(work, root / key)
     except OSError as e:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.data.items import Items, Source
+
+if TYPE_CHECKING:
+    from genloom.data.texts import Wishes
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Remote:
 
 @dataclass(frozen=True)
 class Entry:
-    """A named set. examples and classes as the whole set has them; home: where it is described."""
+    """A named set. examples and classes as the whole set has them; home: where it is described. open or texts: how its
+    files are read. folder: below $GENLOOM_DATA, if it is not called like the set.
+    """
 
     name: str
     what: str
@@ -36,10 +41,12 @@ class Entry:
     home: str
     examples: int
     files: tuple[Remote, ...]
-    open: Callable[[Entry, frozenset[str]], Source]
+    open: Callable[[Entry, frozenset[str]], Source] | None = None
     classes: tuple[str, ...] = ()
     modality: str = "image"
     note: str = ""
+    texts: Callable[[Entry, Wishes], Source] | None = None
+    folder: str = ""
 
 
 def catalog_names() -> list[str]:
@@ -62,8 +69,23 @@ def open_named(name: str, extensions: frozenset[str]) -> Source:
     be had.
     """
     entry = _entry(name)
+    if entry.open is None:
+        raise InputError(f"{name} holds {entry.modality}, not what is asked for; leave --kind out")
     source = entry.open(entry, extensions)
     return Source(name, source.digest, source.load, entry.modality, source.notices)
+
+
+def open_texts(name: str, wishes: Wishes) -> Source:
+    """The source of a named set of text. Raises as `open_named`."""
+    entry = _entry(name)
+    if entry.texts is None:
+        raise InputError(f"{name} holds {entry.modality}s, not text")
+    return replace(entry.texts(entry, wishes), name=name, modality=entry.modality)
+
+
+def modality_of(name: str) -> str:
+    """The modality of a named set. Raises InputError for an unknown name."""
+    return _entry(name).modality
 
 
 def _entry(name: str) -> Entry:
@@ -106,7 +128,8 @@ def _local(entry: Entry, file: Remote) -> Path | None:
 
 def _folders(entry: Entry) -> list[Path]:
     own = os.environ.get("GENLOOM_DATA")
-    return [*([Path(own).expanduser() / entry.name] if own else []), cache_root() / "catalog" / entry.name]
+    names = dict.fromkeys([entry.name, entry.folder or entry.name])
+    return [*(Path(own).expanduser() / n for n in names if own), cache_root() / "catalog" / entry.name]
 
 
 def _fetch(entry: Entry, file: Remote) -> Path:
@@ -114,7 +137,7 @@ def _fetch(entry: Entry, file: Remote) -> Path:
     found = _local(entry, file)
     if found is not None:
         return found
-    place = f"put {file.name} into the folder {entry.name} of $GENLOOM_DATA"
+    place = f"put {file.name} into the folder {entry.folder or entry.name} of $GENLOOM_DATA"
     if not file.url:
         raise InputError(f"{entry.name} cannot be downloaded ({entry.note}); {place}")
     import pooch

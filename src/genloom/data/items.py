@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -32,7 +32,8 @@ class Items:
     origins: where each came from, for people. labels, given: one entry an item, or None where the source has none at
     all.
     read(i): file contents, an array or an object; raises Unreadable. order: the indices in the order that reads
-    fastest.
+    fastest. chosen: settings of the modality that were found in the data. stream: they are consecutive pieces of long
+    texts, and `given` divides all of them.
     """
 
     origins: Sequence[str]
@@ -41,6 +42,8 @@ class Items:
     given: Sequence[GivenSplit | None] | None = None
     order: NDArray[np.int64] | None = None
     notices: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -65,6 +68,31 @@ class Source:
     load: Callable[[], Items]
     modality: str | None = None
     notices: tuple[str, ...] = field(default=())
+
+
+class Located(Sequence[str]):
+    """[N] places such as "names.txt:12", made when asked for: the part and the number in it (none below 0).
+
+    names: of the parts. part, number: int32 [N].
+    """
+
+    def __init__(self, names: Sequence[str], part: NDArray[np.int32], number: NDArray[np.int32]) -> None:
+        self.names, self.part, self.number = names, part, number
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        name, number = self.names[self.part[i]], int(self.number[i])
+        return name if number < 0 else f"{name}:{number}"
 
 
 class Numbered(Sequence[str]):
@@ -133,6 +161,13 @@ def listing(names: Sequence[str], most: int = 5) -> str:
     """The first few names for a sentence, and how many more."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def tops(names: Sequence[str]) -> list[GivenSplit] | None:
+    """The split that each name is, as in train, valid, test; None unless all are one and some train."""
+    found = [SPLIT_NAMES.get(name.lower()) for name in names]
+    splits = [s for s in found if s is not None]
+    return splits if len(splits) == len(found) > 1 and "train" in splits and len(set(splits)) > 1 else None
 
 
 def count(n: int, noun: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from genloom.core.errors import InputError
-from genloom.data import catalog
+from genloom.data import catalog, texts
 from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, archive_source
 from genloom.data.arrays import idx_folder, idx_source, is_idx, memory_source, numpy_source
 from genloom.data.items import Items, Source, clean
@@ -23,30 +24,76 @@ def open_source(data: Any, extensions: frozenset[str]) -> Source:
     an array, a list of images, pairs with labels.
     """
     if not isinstance(data, str | Path):
-        if data is None or isinstance(data, dict | set | int | float | bytes):
-            raise InputError(
-                f"cannot train on {type(data).__name__}; give a path, a name from the catalog, an array or a list "
-                "of images"
-            )
+        _refuse(data)
         return memory_source(data)
-    path = Path(data).expanduser()
+    path = found(data)
+    if path is None:
+        return catalog.open_named(str(data), extensions)
+    return _shadowing(data, path, _open_path(path, extensions))
+
+
+def open_text(data: Any, wishes: texts.Wishes) -> Source:
+    """The source of text in `data`, read as `wishes` say. Raises InputError when there is none.
+
+    data: a file, folder or archive; a name of the catalog (a path of that name comes first); a list of texts or pairs
+    with labels; one long text.
+    """
+    if not isinstance(data, str | Path):
+        _refuse(data)
+        return texts.list_source(data, wishes)
+    if is_text(data):
+        return texts.memory_source(str(data), wishes)
+    path = found(data)
+    if path is None:
+        return catalog.open_texts(str(data), wishes)
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder")
+    return _shadowing(data, path, texts.path_source(path, wishes))
+
+
+def is_text(data: Any) -> bool:
+    """Whether a str is itself the text: it has several lines or is longer than any path."""
+    return isinstance(data, str) and ("\n" in data.strip() or len(data) > 4096) and not _there(data)
+
+
+def found(data: str | Path) -> Path | None:
+    """The path of `data`; None for a name of the catalog. Raises InputError when it is neither."""
     if isinstance(data, str) and not data.strip():
         raise InputError(
             "the path of the data is empty; give a folder, a file, an archive or a name from `genloom list data`"
         )
+    path = Path(data).expanduser()
     try:
-        exists = path.exists()
+        if path.exists():
+            return path
     except (OSError, ValueError) as e:
         raise InputError(f"{str(data)[:200]!r} is not a path: {e}") from None
-    if not exists:
-        if isinstance(data, str) and data in catalog.catalog_names():
-            return catalog.open_named(data, extensions)
-        raise InputError(_missing(data))
-    source = _open_path(path, extensions)
     if isinstance(data, str) and data in catalog.catalog_names():
-        notice = f"{data} is read from {path.resolve()}; start elsewhere to get the named set"
-        source = Source(source.name, source.digest, source.load, source.modality, (*source.notices, notice))
-    return source
+        return None
+    raise InputError(_missing(data))
+
+
+def _there(data: str) -> bool:
+    try:
+        return Path(data).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _refuse(data: Any) -> None:
+    if data is None or isinstance(data, dict | set | int | float | bytes):
+        raise InputError(
+            f"cannot train on {type(data).__name__}; give a path, a name from the catalog, an array, or a list of "
+            "images or texts"
+        )
+
+
+def _shadowing(data: str | Path, path: Path, source: Source) -> Source:
+    """`source` with a notice when the path hides a name of the catalog."""
+    if not isinstance(data, str) or data not in catalog.catalog_names():
+        return source
+    notice = f"{data} is read from {path.resolve()}; start elsewhere to get the named set"
+    return replace(source, notices=(*source.notices, notice))
 
 
 def _missing(data: str | Path) -> str:

@@ -62,6 +62,52 @@ def assign(
     return out
 
 
+def same(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """[N] a number from 0 on for each different row of the digests [N, 2]."""
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    ranked = digests[order]
+    new = np.concatenate([[False], (ranked[1:] != ranked[:-1]).any(1)])
+    out = np.empty(len(digests), dtype=np.int64)
+    out[order] = np.cumsum(new)
+    return out
+
+
+def assign_exact(
+    places: NDArray[np.float64],
+    groups: NDArray[np.int64],
+    given: Codes,
+    labels: NDArray[np.int64],
+    shares: Shares,
+) -> Codes:
+    """[N] as `assign` does where only equal examples are duplicates, for millions of them.
+
+    places: of each example's content, so that those of a group are equal. given: -1 where there is none. labels: whole
+    numbers, all 0 without labels.
+    """
+    wanted = Shares(
+        0.0 if (given == VALIDATION).any() else shares.validation, 0.0 if (given == TEST).any() else shares.test
+    )
+    free = given <= TRAIN
+    drawn = np.where(places < wanted.test, TEST, np.where(places < wanted.test + wanted.validation, VALIDATION, TRAIN))
+    out = np.where(free, drawn, given).astype(np.int8)
+    trained = np.unique(labels[free & (out == TRAIN)])
+    for label in np.setdiff1d(labels[free], trained):
+        own = np.flatnonzero(free & (labels == label))
+        out[free & (groups == groups[own[np.argmax(places[own])]])] = TRAIN
+    if int(free.sum()) >= ENOUGH and any(
+        share and not (out[free] == code).any()
+        for code, share in ((TEST, wanted.test), (VALIDATION, wanted.validation))
+    ):
+        members: dict[int, list[int]] = defaultdict(list)
+        for i in np.flatnonzero(free).tolist():
+            members[int(groups[i])].append(i)
+        side = {g: int(out[group[0]]) for g, group in members.items()}
+        _fill(side, members, {g: float(places[m[0]]) for g, m in members.items()}, [str(v) for v in labels], wanted)
+        for g, group in members.items():
+            out[group] = side[g]
+    return out
+
+
 def _side(p: float, shares: Shares) -> int:
     if p < shares.test:
         return TEST

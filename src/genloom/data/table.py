@@ -15,6 +15,16 @@ LABELS = ("label", "class", "category", "target")
 SPLITS = ("split", "subset", "set")
 
 
+def holds_paths(path: Path, head: bytes) -> bool:
+    """Whether a table that begins with `head` has a column of paths of files, or no header and files in the first."""
+    text = head.decode("utf-8-sig", "replace")
+    first = text.split("\n", 1)[0].rstrip("\r")
+    row = next(csv.reader([first], delimiter=max(",;\t", key=first.count)), [])
+    if not row:
+        return False
+    return any(c.strip().lower() in PATHS for c in row) or (len(row) == 2 and (path.parent / row[0].strip()).is_file())
+
+
 def table_source(path: Path) -> Source:
     """Rows of path and, if there is such a column, label and split. Paths are relative to the table.
 

@@ -116,10 +116,7 @@ def folder_source(root: Path, extensions: frozenset[str]) -> Source:
     files to find that nothing changed would take longer than the training. A file changed without either is not
     noticed.
     """
-    files = _walk(root)
-    digest = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogateescape"))
-    for relative, info in files:
-        digest.update(f"{relative}\0{info.st_size}\0{info.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    files = walk(root)
 
     def load() -> Items:
         found = arrange([relative for relative, _ in files], extensions)
@@ -135,7 +132,15 @@ def folder_source(root: Path, extensions: frozenset[str]) -> Source:
             found.notices,
         )
 
-    return Source(clean(root.resolve().name) or "data", digest.hexdigest(), load)
+    return Source(clean(root.resolve().name) or "data", folder_digest(root, files), load)
+
+
+def folder_digest(root: Path, files: Sequence[tuple[str, os.stat_result]]) -> str:
+    """Of the names, sizes and times of change of the `files` below `root`."""
+    digest = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogateescape"))
+    for relative, info in files:
+        digest.update(f"{relative}\0{info.st_size}\0{info.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _nothing(where: Path, notices: Sequence[str], extensions: frozenset[str]) -> str:
@@ -143,7 +148,7 @@ def _nothing(where: Path, notices: Sequence[str], extensions: frozenset[str]) ->
     return f"there are no examples in {where}: no file ends in {kinds}" + (f" ({notices[0]})" if notices else "")
 
 
-def _walk(root: Path) -> list[tuple[str, os.stat_result]]:
+def walk(root: Path) -> list[tuple[str, os.stat_result]]:
     """Regular files below `root` with "/" between parts, sorted; links to folders are followed once."""
     found: list[tuple[str, os.stat_result]] = []
     seen: set[tuple[int, int]] = set()

@@ -80,6 +80,7 @@ class Image(Modality[Picture]):
     """Images, encoded as float32 [C, H, W] in [-1, 1] with 256 levels."""
 
     Config = ImageConfig
+    forms = (Grid,)
     extensions = frozenset({
         ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
         ".ppm", ".pgm", ".pbm",

@@ -1,0 +1,89 @@
+"""Which modality data is, told from names and a few bytes before anything is read."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from genloom.core.discover import module, names, only_class
+from genloom.core.errors import InputError, Unreadable
+from genloom.core.modality import Modality
+from genloom.data import catalog
+from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, members_of
+from genloom.data.arrays import is_idx, pair
+from genloom.data.blobs import file_blob, head_of
+from genloom.data.sources import found, is_text
+from genloom.data.table import holds_paths
+from genloom.data.tree import IGNORED
+
+MODALITIES = "genloom.modalities"
+LOOKED_AT = 2000  # files of a folder
+_TABLES = (".csv", ".tsv")
+
+
+def modality_class(name: str) -> type[Modality[Any]]:
+    """The modality called `name`. Raises InputError naming the nearest one."""
+    return only_class(module(MODALITIES, name, "modality"), Modality)  # type: ignore[type-abstract]
+
+
+def find_kind(data: Any) -> str:
+    """The name of the modality that `data` is: that of the catalog, of most files by their endings, or of what a list
+    holds. Reads names and at most the head of one table. Raises InputError for a path that is not there.
+    """
+    if not isinstance(data, str | Path):
+        return _of_memory(data)
+    if is_text(data):
+        return "text"
+    path = found(data)
+    if path is None:
+        return catalog.modality_of(str(data))
+    name = path.name.lower()
+    if path.is_dir():
+        return _of_names(_below(path))
+    if name.endswith((".npy", ".npz")) or is_idx(path):
+        return "image"
+    if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
+        return _of_names(m.name for m in members_of(path))
+    if name.removesuffix(".gz").endswith(_TABLES):
+        return "image" if _paths(path) else "text"
+    return _of_names([name.removesuffix(".gz")])
+
+
+def _of_memory(data: Any) -> str:
+    if data is None or isinstance(data, dict | set | int | float | bytes):
+        return "image"  # whose source says what is wrong
+    x, _ = pair(data)
+    first = next(iter(x), None) if isinstance(x, list) or getattr(x, "ndim", 0) == 1 else None
+    return "text" if isinstance(first, str) else "image"
+
+
+def _paths(path: Path) -> bool:
+    """Whether the table names files, which are then the examples."""
+    try:
+        return holds_paths(path, head_of(file_blob(path), 2**16))
+    except (Unreadable, InputError):
+        return False
+
+
+def _below(root: Path) -> Iterable[str]:
+    files = (name for _, _, inside in os.walk(root, followlinks=False) for name in inside)
+    return itertools.islice(files, LOOKED_AT)
+
+
+def _of_names(files: Iterable[str]) -> str:
+    """The modality with most files; of several with as many, the first by name. Tables of a few files beside others
+    describe these and do not count.
+    """
+    endings = Counter(
+        os.path.splitext(name.rsplit("/", 1)[-1])[1].lower()
+        for name in files
+        if name.rsplit("/", 1)[-1].lower() not in IGNORED
+    )
+    known = names(MODALITIES)
+    counts = {n: sum(endings[e] for e in modality_class(n).extensions) for n in known}
+    best = max(known, key=lambda n: counts[n])
+    return best if counts[best] else "image" if "image" in known else known[0]

@@ -1,0 +1,304 @@
+"""Text: lines, documents or one long stream, as Tokens of characters, bytes or byte pairs.
+
+An example is a str. Unicode is kept as it is: no normalisation, no change of newlines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genloom.core.config import DataConfig, Settings, setting
+from genloom.core.errors import InputError, Unreadable
+from genloom.core.files import write_atomic
+from genloom.core.modality import Fingerprint, Modality
+from genloom.core.rng import Rng
+from genloom.core.spec import Tokens
+from genloom.data import encoding
+from genloom.data.items import Source, listing
+from genloom.data.sources import open_text
+from genloom.data.texts import Wishes
+from genloom.data.vocabulary import (
+    BOS,
+    EOS,
+    FIRST,
+    KINDS,
+    PAD,
+    BytePairs,
+    Bytes,
+    Characters,
+    Vocabulary,
+    batched,
+    points,
+)
+
+STREAM = 1024  # tokens of a sample from a stream, unless asked otherwise
+SMALL, DISTINCT = 5_000_000, 500  # characters in all, and different ones, up to which characters are the tokens
+CJK_SMALL = 50_000_000  # the same for Chinese and Japanese, of which a character says as much as a word part
+LEARNT = 50_000_000  # characters from which byte pairs are learnt and the longest example is counted exactly
+VOCABS = ((1_000_000, 1024), (5_000_000, 2048), (20_000_000, 4096), (100_000_000, 8192))  # up to characters: ids
+MOST_VOCAB = 16384
+
+
+class TextConfig(Settings):
+    """How text becomes examples and tokens."""
+
+    unit: Literal["auto", "line", "document", "stream"] = setting(
+        "auto", "What one example is: a line, a document, or any part of one long text; auto chooses from the data."
+    )
+    tokenizer: Literal["auto", "char", "byte", "bpe"] = setting(
+        "auto", "Tokens are characters, bytes, or byte pairs learnt from the training split; auto chooses by size."
+    )
+    vocab: int | None = setting(
+        None, "Most tokens that bpe learns; None chooses 1024 to 16384 by size.", unit="tokens", ge=300, le=65536
+    )
+
+
+class Text(Modality[str]):
+    """Text as int64 [T]: bos, contents, eos for lines and documents; contents alone for a stream."""
+
+    Config = TextConfig
+    forms = (Tokens,)
+    extensions = frozenset(
+        {".txt", ".text", ".md", ".markdown", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"}
+    )
+
+    def __init__(self, config: TextConfig, vocabulary: Vocabulary, length: int, notices: tuple[str, ...] = ()) -> None:
+        """config: with a unit and a tokenizer. length: tokens of the longest training example with bos and eos."""
+        self.config: TextConfig = config
+        self.vocabulary, self.notices = vocabulary, notices
+        stream = config.unit == "stream"
+        bos = BOS
+        if stream:
+            newline = vocabulary.encode("\n")
+            bos = int(newline[0]) if len(newline) == 1 and newline[0] >= FIRST else FIRST
+        self.spec: Tokens = Tokens(length, vocabulary.size, PAD, bos, EOS, stream)
+
+    @classmethod
+    def open(cls, data: Any, config: Settings, where: DataConfig) -> Source:
+        """The source of `data`. Raises InputError."""
+        unit = getattr(config, "unit", "auto")
+        return open_text(data, Wishes(cls.extensions, unit, where.column, where.label, where.validation, where.test))
+
+    @classmethod
+    def read(cls, raw: Any, config: Settings) -> str:
+        """Text, or the text in a file's bytes. Raises Unreadable: nothing in it, binary data, an unknown encoding."""
+        if not isinstance(raw, str | bytes):
+            raise Unreadable(f"not text but {type(raw).__name__}")
+        text = encoding.decode(raw) if isinstance(raw, bytes) else str(raw)
+        if not text or (getattr(config, "unit", "auto") != "stream" and not text.strip()):
+            raise Unreadable("it is empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError as e:
+            raise Unreadable(f"character {e.start:,} is {text[e.start]!r}, half of a pair and no character") from None
+        return text
+
+    @classmethod
+    def fingerprint(cls, example: str) -> Fingerprint:
+        return Fingerprint(hashlib.blake2b(example.encode(), digest_size=16).digest())
+
+    @classmethod
+    def fit(cls, config: Settings, train: Iterable[str]) -> Self:
+        """Choose the tokenizer and learn its vocabulary. `train` may be gone through several times.
+
+        Characters for up to SMALL characters of which DISTINCT differ, and for Chinese and Japanese; else byte pairs.
+        """
+        assert isinstance(config, TextConfig)
+        if iter(train) is train:
+            train = list(train)
+        facts = _Facts()
+        for text in train:
+            facts.add(text)
+        if not facts.characters:
+            raise InputError("there is no text to learn a vocabulary from")
+        unit = "document" if config.unit == "auto" else config.unit
+        kind = facts.tokenizer() if config.tokenizer == "auto" else config.tokenizer
+        wanted = config.vocab or next((v for most, v in VOCABS if facts.characters <= most), MOST_VOCAB)
+        vocabulary = _learn(kind, unit, wanted, train, facts)
+        length = STREAM if unit == "stream" else 2 + _longest(vocabulary, train, facts)
+        chosen = {"unit": unit, "tokenizer": kind, "vocab": vocabulary.size if kind == "bpe" else config.vocab}
+        notice = _notice(vocabulary) if config.tokenizer == "auto" else ""
+        return cls(config.model_copy(update=chosen), vocabulary, length, (notice,) if notice else ())
+
+    def encode(self, example: str) -> Tensor:
+        """int64 [T]; characters that the vocabulary lacks become the unknown one."""
+        ids = self.vocabulary.encode(example)
+        if not self.spec.stream:
+            ids = np.concatenate([[BOS], ids, [EOS]])
+        return torch.from_numpy(ids)
+
+    def decode(self, x: Tensor) -> str:
+        """The text up to the first eos, without pad and bos. Unknown characters are shown as U+FFFD."""
+        ids = x.detach().cpu().numpy().astype(np.int64)
+        ended = np.flatnonzero(ids == EOS)
+        ids = ids[: ended[0]] if len(ended) else ids
+        keep = ids != PAD if self.spec.stream else (ids != PAD) & (ids != BOS)
+        return self.vocabulary.decode(ids[keep])
+
+    def augment(self, x: Tensor, rng: Rng) -> Tensor:
+        return x
+
+    @property
+    def unknown(self) -> int | None:
+        """The id of characters that the vocabulary lacks; None where there are none."""
+        return self.vocabulary.unk if isinstance(self.vocabulary, Characters) else None
+
+    def prompt(self, text: str) -> list[int]:
+        """The contents tokens of a beginning. Raises InputError naming characters that the training text lacks."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as e:
+            raise InputError(f"character {e.start} of the prompt is no character: {text[e.start]!r}") from None
+        missing = self.vocabulary.unknown(text)
+        if missing:
+            shown = listing([repr(c) for c in missing])
+            raise InputError(f"the model does not know {shown}: the text it was trained on has no such character")
+        return [int(i) for i in self.vocabulary.encode(text)]
+
+    def units(self, example: str) -> list[str]:
+        """Words and signs; single characters of scripts written without spaces. White space is left out."""
+        return _units().findall(example)
+
+    def sizes(self, example: str) -> dict[str, int]:
+        """Characters (code points) and bytes of UTF-8."""
+        return {"character": len(example), "byte": len(example.encode())}
+
+    def write(self, examples: Sequence[str], folder: Path, names: Sequence[str]) -> list[Path]:
+        """UTF-8 files, exactly the text. Raises GenloomError when the disk is full or the folder cannot be written."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}.txt" for name in names]
+        for path, example in zip(paths, examples, strict=True):
+            write_atomic(path, example.encode())
+        return paths
+
+    def write_tokenizer(self, path: Path) -> Path | None:
+        """The byte pairs as a tokenizer.json that the package tokenizers opens; None for characters and bytes, which
+        need none.
+        """
+        if not isinstance(self.vocabulary, BytePairs):
+            return None
+        write_atomic(path, self.vocabulary.serialised.encode())
+        return path
+
+    def show(self, examples: Sequence[str], columns: int | None = None) -> str:
+        """The examples one below the other: a line each, or with a numbered rule above each when they have several."""
+        if not examples:
+            raise InputError("there is no text to show")
+        texts = [e.strip("\r\n") for e in examples]
+        if not any("\n" in t for t in texts):
+            return "".join(t + "\n" for t in texts)
+        return "\n".join(f"──── {k} ────\n{t}\n" for k, t in enumerate(texts, 1))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "length": self.spec.length,
+            "vocabulary": {"kind": self.vocabulary.kind, "state": self.vocabulary.state()},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        kept = state["vocabulary"]
+        return cls(TextConfig(**state["config"]), KINDS[kept["kind"]].from_state(kept["state"]), state["length"])
+
+
+# -- choosing --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Facts:
+    """What one pass over the training text tells."""
+
+    characters: int = 0
+    cjk: int = 0
+    longest: int = 0  # characters
+    widest: int = 0  # bytes
+    distinct: set[str] = field(default_factory=set)
+
+    def add(self, text: str) -> None:
+        self.characters += len(text)
+        self.longest = max(self.longest, len(text))
+        self.widest = max(self.widest, len(text.encode()))
+        self.distinct.update(text)
+        if not text.isascii():
+            p = points(text)
+            self.cjk += int(
+                ((p >= 0x3040) & (p <= 0x30FF) | (p >= 0x3400) & (p <= 0x9FFF) | (p >= 0x20000) & (p <= 0x3FFFF)).sum()
+            )
+
+    def tokenizer(self) -> Literal["char", "bpe"]:
+        if 2 * self.cjk > self.characters:
+            return "char" if self.characters <= CJK_SMALL else "bpe"
+        return "char" if self.characters <= SMALL and len(self.distinct) <= DISTINCT else "bpe"
+
+
+def _learn(kind: str, unit: str, wanted: int, train: Iterable[str], facts: _Facts) -> Vocabulary:
+    if kind == "byte":
+        return Bytes()
+    if kind == "char":
+        return Characters("".join(sorted(facts.distinct)), BOS if unit == "stream" else FIRST)
+    every = -(-facts.characters // LEARNT)
+    return BytePairs.train((t for i, t in enumerate(train) if i % every == 0), wanted)
+
+
+def _longest(vocabulary: Vocabulary, train: Iterable[str], facts: _Facts) -> int:
+    """Tokens of the longest example; of much text in byte pairs, of the longest by its bytes."""
+    if isinstance(vocabulary, Characters):
+        return facts.longest
+    if not isinstance(vocabulary, BytePairs):
+        return facts.widest
+    if facts.characters > LEARNT:
+        train = (t for t in train if 2 * len(t) >= facts.longest)
+    return max(max(vocabulary.lengths(part)) for part in batched(train, 256))
+
+
+def _notice(vocabulary: Vocabulary) -> str:
+    if isinstance(vocabulary, Characters):
+        n = len(vocabulary.characters)
+        return f"tokens are the {n:,} characters of the training text (modality.tokenizer=bpe for parts of words)"
+    return (
+        f"tokens are {vocabulary.size:,} byte pairs learnt from the training text (modality.tokenizer=char for "
+        "characters)"
+    )
+
+
+# -- units of counting -----------------------------------------------------------------------------------------
+
+# Scripts written without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese.
+_UNSPACED = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+
+
+@cache
+def _units() -> re.Pattern[str]:
+    """A character of an unspaced script, a word, or a sign, each with the marks that combine with it."""
+    marks = _marks()
+    word = f"[^\\W{_UNSPACED}]"
+    return re.compile(
+        f"[{_UNSPACED}][{marks}]*|(?:{word}[{marks}]*)+(?:['’](?:{word}[{marks}]*)+)*|[^\\w\\s][{marks}]*(?:(?<=\u200d)[^\\w\\s][{marks}]*)*"
+    )
+
+
+def _marks() -> str:
+    """The combining marks, joiners and variation selectors as ranges of a regular expression."""
+    ranges: list[list[int]] = []
+    for point in [*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)]:
+        if unicodedata.category(chr(point))[0] == "M" or point in (0x200C, 0x200D):
+            if ranges and ranges[-1][1] == point - 1:
+                ranges[-1][1] = point
+            else:
+                ranges.append([point, point])
+    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in ranges)
