@@ -23,7 +23,8 @@ from genloom.core.observe import History, Observer, TensorBoard
 from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, RunFolder
 from genloom.core.spec import Grid, Row, Tokens
-from genloom.data.prepare import Prepared, find_kind, prepare
+from genloom.data.kinds import find_kind
+from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.recipes import find_recipe, suited_recipe

@@ -69,7 +69,7 @@ def sample(
     if stream and (json or grid or out is not None):
         raise InputError("--stream prints the text itself; leave --json, --grid and -o out")
     trained = _load(run)
-    is_text = isinstance(trained.modality.show([]), str) if not grid else False
+    is_text = trained.modality.shows_text and not grid
     number = n if n is not None else 4 if is_text else 16
     if stream:
         _stream(trained, number, label, seed, options, _escapes(prompt), stops)

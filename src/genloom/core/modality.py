@@ -44,11 +44,12 @@ Example = TypeVar("Example")
 class Modality(ABC, Generic[Example]):
     """One kind of data. Concrete modalities are final; made by `fit` or `from_state`.
 
-    forms: the spec classes that it can make, the default first.
+    forms: the spec classes that it can make, the default first. shows_text: what `show` returns is text.
     """
 
     Config: ClassVar[type[Settings]]
     forms: ClassVar[tuple[type, ...]] = (Grid,)
+    shows_text: ClassVar[bool] = False
     extensions: ClassVar[frozenset[str]]  # lower-case file endings with the dot that belong to this modality
 
     config: Settings

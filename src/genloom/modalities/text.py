@@ -69,6 +69,7 @@ class Text(Modality[str]):
 
     Config = TextConfig
     forms = (Tokens,)
+    shows_text = True
     extensions = frozenset(
         {".txt", ".text", ".md", ".markdown", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"}
     )

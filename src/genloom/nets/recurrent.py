@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Literal, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.optim import edge
+from genloom.nets.blocks import dropout
 from genloom.nets.sequence import Body, State
 
 
@@ -44,13 +44,12 @@ class Recurrent(Body):
         h = e.transpose(0, 1)
         state = state or self.begin(len(e), 0, e)
         for i, layer in enumerate(self.layers):
-            if i and self.dropout:
-                h = F.dropout(h, self.dropout, self.training)
+            if i:
+                h = dropout(h, self.dropout, self.training)
             own = slice(self.parts * i, self.parts * (i + 1))
             h, state.memory[own] = _run(layer, self.cell, h, state.memory[own])
         h = h.transpose(0, 1).to(e.dtype)
-        if self.dropout:
-            h = F.dropout(h, self.dropout, self.training)
+        h = dropout(h, self.dropout, self.training)
         return torch.cat([h, e], 2)
 
 

@@ -12,10 +12,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.optim import edge
+from genloom.nets.blocks import dropout
 
 
 @dataclass
@@ -69,10 +69,11 @@ class Inputs(nn.Module):
         self.token = _table(vocab, width)
         nn.init.normal_(self.token.weight, std=0.5)
         sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
-        self.tables = nn.ModuleList([_table(size, width) for size in sizes])
+        # The last row of each stays zero: it stands for an n-gram that is left out.
+        self.tables = nn.ModuleList([_table(size + 1, width, padding=size) for size in sizes])
         for n, table in enumerate(self.tables, 2):
             assert isinstance(table, nn.Embedding)
-            nn.init.normal_(table.weight, std=0.05 if n == 2 else 0.02)
+            nn.init.normal_(table.weight[:-1], std=0.05 if n == 2 else 0.02)
         self.label = _table(classes + 1, width) if classes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.1)
@@ -94,10 +95,11 @@ class Inputs(nn.Module):
             if begun is not None:
                 begun, before = begun | (before == self.boundary), before.masked_fill(begun, 0)
             key = key * self.vocab + before if self.vocab ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
-            found = table(self._row(key, back, table.num_embeddings))
+            row = self._row(key, back, table.num_embeddings - 1)
             if self.training and self.dropout and back > 1:
-                found = found * (torch.rand(*x.shape, 1, device=x.device) >= self.dropout)
-            e = e + found
+                left_out = torch.rand(x.shape, device=x.device) < self.dropout
+                row = row.masked_fill(left_out, table.num_embeddings - 1)
+            e = e + table(row)
         if self.label is not None:
             known = self.label(label) if label is not None else self.label.weight[-1]
             e = e + (known if known.ndim != 2 else known[:, None])
@@ -110,8 +112,8 @@ class Inputs(nn.Module):
         return (mixed ^ (mixed >> 29)).remainder(rows)
 
 
-def _table(rows: int, width: int) -> nn.Embedding:
-    table = nn.Embedding(rows, width)
+def _table(rows: int, width: int, padding: int | None = None) -> nn.Embedding:
+    table = nn.Embedding(rows, width, padding)
     edge(table)
     return table
 
@@ -152,8 +154,7 @@ class SequenceModel(nn.Module):
         e = self.inputs(x, past, label)
         if state is not None and self.inputs.reach:
             state.past = torch.cat([past, x], 1)[:, -self.inputs.reach :]
-        if self.dropout:
-            e = F.dropout(e, self.dropout, self.training)
+        e = dropout(e, self.dropout, self.training)
         h = self.body(e, documents, state)
         if state is not None:
             state.length += x.shape[1]

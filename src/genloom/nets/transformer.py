@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genloom.nets.blocks import zero
+from genloom.nets.blocks import dropout, zero
 from genloom.nets.sequence import Body, State
 
 SHARPNESS = 1.5  # scale of q.k for queries and keys of unit root mean square, times K ** -0.5
@@ -72,7 +72,7 @@ class Layer(nn.Module):
         return h + self._drop(self.down(F.relu(self.up(rms(h))).square()))
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+        return dropout(x, self.dropout, self.training)
 
 
 @final

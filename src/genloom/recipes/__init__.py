@@ -5,6 +5,8 @@ have `suits(prepared) -> bool`: whether it is where a training of that data star
 that says so is taken.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
