@@ -127,6 +127,19 @@ class HasLikelihood(Protocol):
 
 
 @runtime_checkable
+class HasSurprise(Protocol):
+    """A family that can say how likely each token is. Rows longer than `context` tokens are scored by a sliding window
+    or with carried state."""
+
+    exact: bool
+    context: int
+
+    def surprise(self, x: Tensor, condition: Condition) -> Tensor:
+        """[B, T - 1] nats of x[:, 1:], x [B, T], each token given all before it; 0 at pad and after eos."""
+        ...
+
+
+@runtime_checkable
 class HasLatent(Protocol):
     """A family with a latent space."""
 

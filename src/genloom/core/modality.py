@@ -9,16 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 from genloom.core.config import Settings
 from genloom.core.rng import Rng
-from genloom.core.spec import Spec
+from genloom.core.spec import Grid, Spec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    Shown = Image | str  # what Modality.show returns: a picture, or text to be read as it is
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Modality(ABC, Generic[Example]):
 
     Config: ClassVar[type[Settings]]
     extensions: ClassVar[frozenset[str]]  # lower-case file endings with the dot that belong to this modality
+    forms: ClassVar[tuple[type, ...]] = (Grid,)  # spec classes it can make, the default first
 
     config: Settings
     spec: Spec
@@ -91,3 +94,20 @@ class Modality(ABC, Generic[Example]):
     @classmethod
     @abstractmethod
     def from_state(cls, state: dict[str, Any]) -> Self: ...
+
+
+@runtime_checkable
+class Sequential(Protocol):
+    """A modality whose spec is Tokens."""
+
+    def prompt(self, text: str) -> list[int]:
+        """Contents tokens of a prompt, without bos and eos. Raises InputError naming unknown characters."""
+        ...
+
+    def units(self, example: Any) -> list[str]:
+        """What n-gram figures count: words of spaced scripts, characters of Chinese and Japanese, notes, atoms."""
+        ...
+
+    def sizes(self, example: Any) -> dict[str, int]:
+        """Denominators for likelihoods, such as {"character": n, "byte": m}."""
+        ...

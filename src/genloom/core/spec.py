@@ -52,13 +52,18 @@ class Grid:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Sequences of symbols. x is int64 [B, T], T <= length, padded with `pad`."""
+    """Sequences of symbols. x is int64 [B, T], T <= length, padded with `pad`.
+
+    Documents: bos, contents, eos, then pad. Streams (consecutive pieces of one long text, such as a book): contents
+    only, windows start anywhere; `bos` is then the ordinary token that a sample starts from, and eos never occurs.
+    """
 
     length: int
     vocab: int
     pad: int
     bos: int
     eos: int
+    stream: bool = False
 
 
 @dataclass(frozen=True)
