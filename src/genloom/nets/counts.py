@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-MOST_TOKENS = 20_000_000  # of a longer text the beginning is counted
+MOST_TOKENS = 10_000_000  # of a longer text the beginning is counted
 MOST_GRAMS = 24_000_000  # n-grams kept; an order that would pass it is left out
 ROWS = 2**20  # positions scored at a time
 BLOCKS, LEFT_OUT, LEAST_LEFT_OUT, MOST_LEFT_OUT = 20, 0.05, 200, 20_000  # text that the discounts are chosen on
@@ -67,7 +67,7 @@ class KneserNey(nn.Module):
 
     def fit(self, tokens: NDArray[np.integer], discounts: Sequence[float] | None = None) -> None:
         """Count tokens [N] of the training text, documents one after the other. The first token of a document (of the
-        text without eos) is never predicted. Of more than 20 million tokens the first are counted, and orders are left
+        text without eos) is never predicted. Of more than 10 million tokens the first are counted, and orders are left
         out, the longest first, where they would hold more than 24 million n-grams in all.
 
         discounts: one for each order, the shortest first. None chooses them: the counts of 95% of the text predict the
