@@ -128,14 +128,18 @@ class HasLikelihood(Protocol):
 
 @runtime_checkable
 class HasSurprise(Protocol):
-    """A family that can say how likely each token is. Rows longer than `context` tokens are scored by a sliding window
-    or with carried state."""
+    """A family that says how likely each token of a sequence is.
+
+    exact: False when it is an upper bound. context: tokens that a prediction can depend on, as it was trained. stride:
+    how far the window moves over longer rows; 0 where the state is carried on.
+    """
 
     exact: bool
     context: int
+    stride: int
 
     def surprise(self, x: Tensor, condition: Condition) -> Tensor:
-        """[B, T - 1] nats of x[:, 1:], x [B, T], each token given all before it; 0 at pad and after eos."""
+        """x [B, T] -> [B, T - 1] nats of x[:, 1:] each given all before it in the row; 0 at padding and after eos."""
         ...
 
 

@@ -101,13 +101,13 @@ class Sequential(Protocol):
     """A modality whose spec is Tokens."""
 
     def prompt(self, text: str) -> list[int]:
-        """Contents tokens of a prompt, without bos and eos. Raises InputError naming unknown characters."""
+        """Contents tokens that a sample shall begin with, without bos. Raises InputError naming what is unknown."""
         ...
 
     def units(self, example: Any) -> list[str]:
-        """What n-gram figures count: words of spaced scripts, characters of Chinese and Japanese, notes, atoms."""
+        """What n-gram figures count: words, characters of scripts without spaces, notes, atoms."""
         ...
 
     def sizes(self, example: Any) -> dict[str, int]:
-        """Denominators for likelihoods, such as {"character": n, "byte": m}."""
+        """How long an example is in each unit that a likelihood is told by, as in {"character": 3, "byte": 5}."""
         ...

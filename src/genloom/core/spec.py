@@ -52,10 +52,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Sequences of symbols. x is int64 [B, T], T <= length, padded with `pad`.
+    """Sequences of symbols. x is int64 [B, T] with values in [0, vocab).
 
-    Documents: bos, contents, eos, then pad. Streams (consecutive pieces of one long text, such as a book): contents
-    only, windows start anywhere; `bos` is then the ordinary token that a sample starts from, and eos never occurs.
+    Documents: bos, the contents, eos, then pad; length counts the longest with bos and eos. Streams (consecutive pieces
+    of one long text): contents only, windows start anywhere; `bos` is then the ordinary token that a sample starts
+    from, `eos` never occurs, and length is how much a sample holds by default.
     """
 
     length: int
