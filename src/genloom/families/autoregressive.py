@@ -10,7 +10,8 @@ Shapes: `B` batch, `T` tokens, `V` vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from typing import Literal, final
 
 import torch
@@ -20,13 +21,14 @@ from torch import Tensor, nn
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
-from genloom.core.family import Clock, Family, Update
+from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.feed import Window
 from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
 from genloom.nets import decoding, infilling
+from genloom.nets.counts import MOST_TOKENS, KneserNey
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import Transformer
@@ -70,7 +72,7 @@ class Autoregressive(Family):
         )
         counts: float = setting(
             0.0,
-            "Weight of a count model (Kneser-Ney, fitted at the end) mixed into every prediction.",
+            "Weight of a count model (Kneser-Ney) mixed in; 0 for none.",
             unit="share",
             ge=0,
             lt=1,
@@ -110,6 +112,8 @@ class Autoregressive(Family):
         self.hole, self.fill = spec.vocab, spec.vocab + 1
         vocab = spec.vocab + (2 if config.infill else 0)
         self.model = build(config, vocab, self.classes, None if spec.stream else spec.bos)
+        eos = None if spec.stream else spec.eos
+        self.counts = KneserNey(spec.vocab, config.count_order, eos, spec.pad) if config.counts else None
 
     def players(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -119,6 +123,18 @@ class Autoregressive(Family):
 
     def window(self) -> Window:
         return Window(self.context, contiguous=self.recurrent)
+
+    def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
+        """Count the n-grams of the training split, where a count model is mixed in."""
+        if self.counts is None:
+            return
+        texts, total = [], 0
+        for batch in data:
+            texts.append(batch.x[batch.x != self.tokens.pad].cpu())
+            total += len(texts[-1])
+            if total >= MOST_TOKENS:
+                break
+        self.counts.fit(torch.cat(texts).numpy())
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -206,8 +222,17 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def surprise(self, x: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
-        """[B, T - 1] nats of x[:, 1:], each given all before it; 0 at padding and after eos. A transformer predicts the
-        tokens beyond its context from a window moved by `stride`, so each sees at least context - stride before it."""
+        """[B, T - 1] nats of x[:, 1:], each given all before it; 0 at padding and after eos."""
+        nats = self._surprise(x, condition)
+        if self.counts is None:
+            return nats
+        share = self.config.counts
+        mixed = -torch.logaddexp(math.log1p(-share) - nats, math.log(share) - self.counts.surprise(x))
+        return torch.where(nats > 0, mixed, 0.0)
+
+    def _surprise(self, x: Tensor, condition: Condition) -> Tensor:
+        """The network's alone. A transformer predicts the tokens beyond its context from a window moved by `stride`, so
+        each sees at least context - stride before it."""
         label = condition.label
         inputs, targets = x[:, :-1], x[:, 1:]
         if self.recurrent:
@@ -265,6 +290,12 @@ class Autoregressive(Family):
         )
         eos = None if self.tokens.stream else self.tokens.eos
         yield from decoding.generate(self.model, start, uniform, filters, eos=eos, pad=self.tokens.pad, guide=guide)
+
+    def _mix(self, logp: Tensor, tokens: Tensor) -> Tensor:
+        """[B, V] log-probabilities with those of the count model after tokens [B, t] mixed in."""
+        assert self.counts is not None
+        counted = F.pad(self.counts.probabilities(tokens), (0, logp.shape[1] - self.tokens.vocab))
+        return torch.log((1 - self.config.counts) * logp.exp() + self.config.counts * counted)
 
     def _forbidden(self, start: decoding.Start) -> Tensor:
         """Tokens that are never drawn: padding, bos, the marks of gaps; eos in a stream."""
