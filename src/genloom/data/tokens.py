@@ -201,7 +201,7 @@ class SequenceBuilder(Builder):
         lost = sum(int((tokens[a : a + GATHERED] == unknown).sum()) for a in range(edge, len(tokens), GATHERED))
         if lost:
             self.notices.append(
-                f"{count(lost, 'character')} of the {len(tokens) - edge:,} held-out ones "
+                f"{count(lost, 'character')} of the held-out examples ({lost / (len(tokens) - edge):.2g} of all) "
                 f"{'does' if lost == 1 else 'do'} not occur in the training text and count as unknown"
             )
 

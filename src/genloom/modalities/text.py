@@ -238,7 +238,7 @@ class _Facts:
             )
 
     def tokenizer(self) -> Literal["char", "bpe"]:
-        if 2 * self.cjk > self.characters:
+        if 3 * self.cjk > self.characters:  # spaces between them are common
             return "char" if self.characters <= CJK_SMALL else "bpe"
         return "char" if self.characters <= SMALL and len(self.distinct) <= DISTINCT else "bpe"
 
