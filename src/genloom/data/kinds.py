@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genloom.core.discover import module, names, only_class
-from genloom.core.errors import Unreadable
+from genloom.core.errors import InputError, Unreadable
 from genloom.core.modality import Modality
 from genloom.data import catalog
 from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, is_archive, members_of

@@ -303,11 +303,12 @@ def shelved(
 def choose_unit(placed: Sequence[Placed]) -> tuple[str, str]:
     """line, document or stream for files of text, and the sentence that says so."""
     change = "modality.unit=line, document or stream changes it"
-    name = Path(placed[0].blob.name.split("!")[-1]).name
+    first = next((p.blob for p in placed if p.given == "train"), placed[0].blob)
+    name = Path(first.name.split("!")[-1]).name
     single = len(placed) == 1 or (all(p.given for p in placed) and tops([p.blob.stem for p in placed]) is not None)
     if single:
         try:
-            head = passages.sample(placed[0].blob)
+            head = passages.sample(first)
         except Unreadable:
             return "document", ""
         if is_list(head):

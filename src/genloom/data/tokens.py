@@ -25,7 +25,7 @@ from genloom.data.sequences import dtype_of, places
 from genloom.data.split import CODES, TRAIN, Codes, Shares, assign_exact, place, same
 
 LEAST = 100  # tokens of a stream to train on
-GATHERED = 2**20  # tokens put in order at once
+GATHERED = 2**18  # tokens put in order at once
 
 Ints = NDArray[np.int64]
 
