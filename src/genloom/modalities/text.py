@@ -127,7 +127,7 @@ class Text(Modality[str]):
         wanted = config.vocab or next((v for most, v in VOCABS if facts.characters <= most), MOST_VOCAB)
         vocabulary = _learn(kind, unit, wanted, train, facts)
         length = STREAM if unit == "stream" else 2 + _longest(vocabulary, train, facts)
-        chosen = {"unit": unit, "tokenizer": kind, "vocab": vocabulary.size if kind == "bpe" else config.vocab}
+        chosen = {"unit": unit, "tokenizer": kind, "vocab": wanted if kind == "bpe" else config.vocab}
         notice = _notice(vocabulary) if config.tokenizer == "auto" else ""
         return cls(config.model_copy(update=chosen), vocabulary, length, (notice,) if notice else ())
 
