@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
+from torch.nn.utils.rnn import pad_sequence
 
 from genloom.core.errors import Unreadable
-from genloom.core.modality import Modality
+from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid, check_batch, spec_from_json, spec_to_json
+from genloom.core.spec import Grid, Tokens, check_batch, spec_from_json, spec_to_json
 from genloom.modalities import find_modality, modality_names
 
 
@@ -30,7 +31,20 @@ def pictures() -> list[bytes]:
     return out
 
 
-RAW: dict[str, Callable[[], list[bytes]]] = {"image": pictures}
+def texts() -> list[bytes]:
+    """Six documents in different scripts, with every kind of newline."""
+    lines = [
+        "One line.",
+        "Two\nlines\n",
+        "Dos\r\nlíneas",
+        "lone\rCR",
+        "春眠不覺曉，處處聞啼鳥。\n",
+        "नमस्ते 👩\u200d🚀 e\u0301",
+    ]
+    return [t.encode() for t in lines]
+
+
+RAW: dict[str, Callable[[], list[bytes]]] = {"image": pictures, "text": texts}
 MODALITIES = modality_names()
 
 
@@ -40,12 +54,21 @@ def fitted(name: str) -> tuple[type[Modality[Any]], Modality[Any], list[Any]]:
     return cls, cls.fit(cls.Config(), examples), examples
 
 
+def stacked(modality: Modality[Any], examples: list[Any]) -> torch.Tensor:
+    """A batch as the spec says; of sequences, padded to the longest."""
+    encoded = [modality.encode(e) for e in examples]
+    if not isinstance(modality.spec, Tokens):
+        return torch.stack(encoded)
+    return pad_sequence(encoded, batch_first=True, padding_value=modality.spec.pad)
+
+
 @pytest.mark.parametrize("name", MODALITIES)
 def test_decoding_an_encoded_example_gives_it_back(name: str) -> None:
     _, modality, examples = fitted(name)
-    x = torch.stack([modality.encode(e) for e in examples])
+    assert isinstance(modality.spec, modality.forms)
+    x = stacked(modality, examples)
     check_batch(modality.spec, x)
-    again = torch.stack([modality.encode(modality.decode(e)) for e in x])
+    again = stacked(modality, [modality.decode(e) for e in x])
     levels = modality.spec.levels if isinstance(modality.spec, Grid) else None
     assert (again - x).abs().max() <= (1 / (levels - 1) if levels else 0)
 
@@ -84,20 +107,45 @@ def test_examples_are_known_by_what_they_show(name: str) -> None:
 def test_hostile_input_is_unreadable_with_one_sentence(name: str, hostile: str) -> None:
     cls, raw = find_modality(name), RAW[name]()[0]
     data = {"empty": b"", "cut": raw[: len(raw) // 2], "text": "你好, not an example".encode(), "zeros": bytes(500)}
-    with pytest.raises(Unreadable) as e:
-        cls.read(data[hostile], cls.Config())
-    assert str(e.value) and "\n" not in str(e.value)
+    try:
+        example = cls.read(data[hostile], cls.Config())
+    except Unreadable as e:
+        assert str(e) and "\n" not in str(e)
+        return
+    assert hostile in ("cut", "text") and Tokens in cls.forms  # half of a sequence may be one, and any text may
+    modality = cls.fit(cls.Config(), [example])
+    assert torch.equal(modality.encode(modality.decode(modality.encode(example))), modality.encode(example))
 
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_augmentation_keeps_the_spec_and_is_off_by_default(name: str) -> None:
     _, modality, examples = fitted(name)
-    x = torch.stack([modality.encode(e) for e in examples])
+    x = stacked(modality, examples)
     assert torch.equal(modality.augment(x, Rng(0)), x)
 
 
 @pytest.mark.parametrize("name", MODALITIES)
-def test_show_is_a_picture_of_all(name: str) -> None:
+def test_show_is_of_all(name: str) -> None:
     _, modality, examples = fitted(name)
     one, six = modality.show(examples[:1]), modality.show(examples)
-    assert six.size[0] * six.size[1] > 3 * one.size[0] * one.size[1]
+    if isinstance(one, str) and isinstance(six, str):
+        assert len(six.splitlines()) > 3 * len(one.splitlines())
+    else:
+        assert six.size[0] * six.size[1] > 3 * one.size[0] * one.size[1]
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_sequence_is_counted_and_prompted(name: str) -> None:
+    _, modality, examples = fitted(name)
+    if not isinstance(modality.spec, Tokens):
+        assert not isinstance(modality, Sequential)
+        return
+    assert isinstance(modality, Sequential)
+    spec = modality.spec
+    for example in examples:
+        x = modality.encode(example)
+        units, sizes = modality.units(example), modality.sizes(example)
+        assert units and units == modality.units(example) and all(isinstance(u, str) and u for u in units)
+        assert sizes and min(sizes.values()) > 0
+        assert len(x) <= spec.length and (spec.stream or (x[0] == spec.bos and x[-1] == spec.eos))
+        assert not set(x[1:-1].tolist()) & {spec.pad, spec.eos}

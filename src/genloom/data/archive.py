@@ -63,6 +63,14 @@ def archive_source(path: Path, extensions: frozenset[str], pattern: str | None =
     return Source(stem(path), _digest(path), load)
 
 
+def is_archive(path: Path) -> bool:
+    """Whether the contents are those of a zip or tar, whatever the name. Raises InputError."""
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror or e}") from None
+
+
 def members_of(path: Path) -> list[Member]:
     """The files in a zip or tar. Raises InputError for a damaged, encrypted or hostile one."""
     return list(_zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path))

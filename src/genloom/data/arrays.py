@@ -314,7 +314,8 @@ def pair(data: Any) -> tuple[Any, Any]:
 
 
 def _is_many(x: Any) -> bool:
-    return isinstance(x, list | tuple) or getattr(x, "ndim", 0) >= 3
+    axes = getattr(x, "ndim", 0)
+    return isinstance(x, list | tuple) or axes >= 3 or (axes == 1 and getattr(x.dtype, "kind", "") in "UO")
 
 
 def _is_tensor(x: Any) -> bool:

@@ -6,47 +6,21 @@ Light at import: the command line lists and completes these names.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
+from genloom.data.catalog_files import GITHUB, Entry, Remote, at, cache_root, fetch, known_digest, local
+from genloom.data.catalog_texts import SETS
 from genloom.data.items import Items, Source
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from genloom.data.texts import Wishes
 
-
-@dataclass(frozen=True)
-class Remote:
-    """One file of a set. digest: "sha256:..." or "md5:..."; size in bytes; url: "" where it cannot be downloaded."""
-
-    name: str
-    digest: str
-    size: int
-    url: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A named set. examples and classes as the whole set has them; home: where it is described. open or texts: how its
-    files are read. folder: below $GENLOOM_DATA, if it is not called like the set.
-    """
-
-    name: str
-    what: str
-    licence: str
-    home: str
-    examples: int
-    files: tuple[Remote, ...]
-    open: Callable[[Entry, frozenset[str]], Source] | None = None
-    classes: tuple[str, ...] = ()
-    modality: str = "image"
-    note: str = ""
-    texts: Callable[[Entry, Wishes], Source] | None = None
-    folder: str = ""
+__all__ = ["Entry", "Remote", "cache_root", "catalog_names", "describe", "modality_of", "open_named", "open_texts"]
 
 
 def catalog_names() -> list[str]:
@@ -70,7 +44,7 @@ def open_named(name: str, extensions: frozenset[str]) -> Source:
     """
     entry = _entry(name)
     if entry.open is None:
-        raise InputError(f"{name} holds {entry.modality}, not what is asked for; leave --kind out")
+        raise InputError(_other(entry))
     source = entry.open(entry, extensions)
     return Source(name, source.digest, source.load, entry.modality, source.notices)
 
@@ -79,8 +53,12 @@ def open_texts(name: str, wishes: Wishes) -> Source:
     """The source of a named set of text. Raises as `open_named`."""
     entry = _entry(name)
     if entry.texts is None:
-        raise InputError(f"{name} holds {entry.modality}s, not text")
+        raise InputError(_other(entry))
     return replace(entry.texts(entry, wishes), name=name, modality=entry.modality)
+
+
+def _other(entry: Entry) -> str:
+    return f"{entry.name} is a set of the modality {entry.modality}; ask for no other, or give other data"
 
 
 def modality_of(name: str) -> str:
@@ -96,82 +74,18 @@ def _entry(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-# -- getting files ---------------------------------------------------------------------------------------------
-
-
-def cache_root() -> Path:
-    """$GENLOOM_CACHE, or the user's cache folder for genloom."""
-    given = os.environ.get("GENLOOM_CACHE")
-    if given:
-        return Path(given).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("genloom"))
-
-
-def _local(entry: Entry, file: Remote) -> Path | None:
-    """The file where it lies already, after its digest was checked. Raises InputError when it differs."""
-    for folder in _folders(entry):
-        path = folder / file.name
-        if path.is_file():
-            kind, _, expected = file.digest.partition(":")
-            with open(path, "rb") as f:
-                found = hashlib.file_digest(f, kind).hexdigest()
-            if found != expected:
-                raise InputError(
-                    f"{path} is not the known file of {entry.name} (its {kind} is {found}, not {expected}); remove "
-                    "or replace it"
-                )
-            return path
-    return None
-
-
-def _folders(entry: Entry) -> list[Path]:
-    own = os.environ.get("GENLOOM_DATA")
-    names = dict.fromkeys([entry.name, entry.folder or entry.name])
-    return [*(Path(own).expanduser() / n for n in names if own), cache_root() / "catalog" / entry.name]
-
-
-def _fetch(entry: Entry, file: Remote) -> Path:
-    """The file's path, downloaded if it is not there."""
-    found = _local(entry, file)
-    if found is not None:
-        return found
-    place = f"put {file.name} into the folder {entry.folder or entry.name} of $GENLOOM_DATA"
-    if not file.url:
-        raise InputError(f"{entry.name} cannot be downloaded ({entry.note}); {place}")
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        return Path(pooch.retrieve(file.url, file.digest, file.name, _folders(entry)[-1]))
-    except ValueError as e:  # the digest differs
-        raise GenloomError(
-            f"{file.url} is not the known file of {entry.name}: {' '.join(str(e).split())[:200]}"
-        ) from None
-    except OSError as e:  # every error of requests is one
-        reason = str(e) if len(str(e)) < 100 else type(e).__name__
-        raise GenloomError(
-            f"{entry.name} is not on this machine and {file.url} cannot be downloaded ({reason}); go online or {place}"
-        ) from None
-
-
 # -- opening ---------------------------------------------------------------------------------------------------
 
 
 def _idx(entry: Entry, extensions: frozenset[str]) -> Source:
     from genloom.data.arrays import idx_files
 
-    paths = {f.name: _fetch(entry, f) for f in entry.files}
+    paths = {f.name: fetch(entry, f) for f in entry.files}
     source = idx_files(entry.name, [
         (paths["train-images-idx3-ubyte.gz"], paths["train-labels-idx1-ubyte.gz"], "train"),
         (paths["t10k-images-idx3-ubyte.gz"], paths["t10k-labels-idx1-ubyte.gz"], "test"),
     ])  # fmt: skip
-    return Source(entry.name, _known_digest(entry), source.load)
-
-
-def _known_digest(entry: Entry) -> str:
-    return hashlib.sha256("\n".join(f"{f.name} {f.digest}" for f in entry.files).encode()).hexdigest()
+    return Source(entry.name, known_digest(entry), source.load)
 
 
 def _named_labels(source: Source, names: tuple[str, ...]) -> Source:
@@ -186,20 +100,8 @@ def _named_labels(source: Source, names: tuple[str, ...]) -> Source:
     return Source(source.name, source.digest, load, source.modality, source.notices)
 
 
-_GITHUB = "https://raw.githubusercontent.com"
-
-
-def _at(base: str, table: str) -> tuple[Remote, ...]:
-    """The files that lie below one address; `table` has a line "digest size name" for each.
-
-    base: "" where the files cannot be downloaded.
-    """
-    rows = [line.split() for line in table.strip().splitlines()]
-    return tuple(Remote(name, digest, int(size), base and base + name) for digest, size, name in rows)
-
-
-_SPRITE = _at(
-    f"{_GITHUB}/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/doc/img/",
+_SPRITE = at(
+    f"{GITHUB}/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/doc/img/",
     "sha256:a7de0a151f8c68e6e96f157a018ac290d1f6b0e7845892c3d7d85cb64961c3cb 790450 fashion-mnist-sprite.png",
 )[0]
 
@@ -208,8 +110,8 @@ def _fashion(entry: Entry, extensions: frozenset[str]) -> Source:
     """The whole set if its four files lie here; else the published picture of 900 of its images if that does; else a
     download.
     """
-    sprite = _local(entry, _SPRITE)
-    if sprite is None or all(_local(entry, f) for f in entry.files):
+    sprite = local(entry, _SPRITE)
+    if sprite is None or all(local(entry, f) for f in entry.files):
         return _named_labels(_idx(entry, extensions), entry.classes)
     notice = (
         f"only {_SPRITE.name} is here: {entry.name} is its 900 images, not the 70,000; "
@@ -255,7 +157,7 @@ def _archive(pattern: str | None = None) -> Callable[[Entry, frozenset[str]], So
     def opened(entry: Entry, extensions: frozenset[str]) -> Source:
         from genloom.data.archive import archive_source
 
-        return archive_source(_fetch(entry, entry.files[0]), extensions, pattern)
+        return archive_source(fetch(entry, entry.files[0]), extensions, pattern)
 
     return opened
 
@@ -263,16 +165,16 @@ def _archive(pattern: str | None = None) -> Callable[[Entry, frozenset[str]], So
 def _plain_files(entry: Entry, extensions: frozenset[str]) -> Source:
     from genloom.data.tree import read_file
 
-    paths = [_fetch(entry, f) for f in entry.files]
+    paths = [fetch(entry, f) for f in entry.files]
     return Source(
-        entry.name, _known_digest(entry), lambda: Items([p.name for p in paths], lambda i: read_file(paths[i]))
+        entry.name, known_digest(entry), lambda: Items([p.name for p in paths], lambda i: read_file(paths[i]))
     )
 
 
 # -- the sets --------------------------------------------------------------------------------------------------
 
 _DIGITS = "a19cb3d96bba7deace8ee5a513a6eb7bad0403d528f00bf4d351b6a7a55baa91"
-_MNIST = _at(
+_MNIST = at(
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     """
     sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609 9912422 train-images-idx3-ubyte.gz
@@ -281,7 +183,7 @@ _MNIST = _at(
     sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6 4542 t10k-labels-idx1-ubyte.gz
     """,
 )
-_FASHION = _at(
+_FASHION = at(
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     """
     md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d 26421880 train-images-idx3-ubyte.gz
@@ -290,8 +192,8 @@ _FASHION = _at(
     sha256:67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5 5148 t10k-labels-idx1-ubyte.gz
     """,
 )
-_NEURAL = _at(
-    f"{_GITHUB}/jcjohnson/neural-style/07c4b8299f8fbdafec0c514fc820ff1d7ff62e46/examples/inputs/",
+_NEURAL = at(
+    f"{GITHUB}/jcjohnson/neural-style/07c4b8299f8fbdafec0c514fc820ff1d7ff62e46/examples/inputs/",
     """
     sha256:4f7cf34e3cd4a5daaf3f421f059ca9a01aaa2a3afd7243d6670c9c8bc001a213 144730 shipwreck.jpg
     sha256:c31741a09141c2e2d07fc7aa6bdf135c369b804f9433e43fa3ceac19386d1ee6 613337 starry_night_google.jpg
@@ -300,8 +202,8 @@ _NEURAL = _at(
     sha256:6a8b2383d9c110354a97a42c74bdcc5341be879cbb842ddb7ab5843dbdf56d53 101689 woman-with-hat-matisse.jpg
     """,
 )
-_FAST = _at(
-    f"{_GITHUB}/lengstrom/fast-style-transfer/0d3d981f7ab948253d355585bdbdfa914247b4d0/examples/style/",
+_FAST = at(
+    f"{GITHUB}/lengstrom/fast-style-transfer/0d3d981f7ab948253d355585bdbdfa914247b4d0/examples/style/",
     """
     sha256:05e6d80cee6b2df5c3425f8f59105e62804d8a7ffe688aa69739c1f787a09dd9 826318 the_shipwreck_of_the_minotaur.jpg
     sha256:45e510d2a53b4167a22bae12a191eea3018f82d74a2fa17b1573adc1e9dfc7f6 87874 udnie.jpg
@@ -347,7 +249,7 @@ _SETS = (
         "CC0 1.0",
         "https://github.com/alexeygrigorev/clothing-dataset-small",
         3781,
-        _at(
+        at(
             "", "sha256:6725b7bb5b261b8da5c090110239f037188c7ae474cc3b60c9eac8dd30cec044 14171611 clothing-small-64.zip"
         ),
         _archive(),
@@ -360,9 +262,7 @@ _SETS = (
         "CC0 1.0",
         "https://github.com/crawl/tiles",
         5820,
-        _at(
-            "", "sha256:2075c7317f84563300b3cb06bd9287f2b6d0b63aef6f159753306ddd3e5a52d9 5098729 crawl-tiles-32x32.zip"
-        ),
+        at("", "sha256:2075c7317f84563300b3cb06bd9287f2b6d0b63aef6f159753306ddd3e5a52d9 5098729 crawl-tiles-32x32.zip"),
         _archive(r"^releases/(?:Nov-2015|Ancient/Oct-5-2010)/(?:dc-)?([^/]+)/"),
         ("dngn", "effect", "gui", "item", "misc", "mon", "player", "spells"),
         note="a zip of the 32x32 tiles that is not published; the folder of originals at its home works too",
@@ -377,4 +277,4 @@ _SETS = (
         _plain_files,
     ),
 )
-_ENTRIES = {entry.name: entry for entry in _SETS}
+_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS)}

@@ -13,9 +13,10 @@ from genloom.core.discover import module, names, only_class
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.modality import Modality
 from genloom.data import catalog
-from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, members_of
+from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, is_archive, members_of
 from genloom.data.arrays import is_idx, pair
 from genloom.data.blobs import file_blob, head_of
+from genloom.data.passages import sample
 from genloom.data.sources import found, is_text
 from genloom.data.table import holds_paths
 from genloom.data.tree import IGNORED
@@ -49,8 +50,11 @@ def find_kind(data: Any) -> str:
     if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
         return _of_names(m.name for m in members_of(path))
     if name.removesuffix(".gz").endswith(_TABLES):
-        return "image" if _paths(path) else "text"
-    return _of_names([name.removesuffix(".gz")])
+        return "image" if _lists_files(path) else "text"
+    plain = name.removesuffix(".gz")
+    if any(os.path.splitext(plain)[1] in modality_class(n).extensions for n in names(MODALITIES)):
+        return _of_names([plain])
+    return _of_contents(path)
 
 
 def _of_memory(data: Any) -> str:
@@ -61,12 +65,24 @@ def _of_memory(data: Any) -> str:
     return "text" if isinstance(first, str) else "image"
 
 
-def _paths(path: Path) -> bool:
-    """Whether the table names files, which are then the examples."""
+def _lists_files(path: Path) -> bool:
+    """Whether a table names image files, which are then the examples."""
     try:
-        return holds_paths(path, head_of(file_blob(path), 2**16))
-    except (Unreadable, InputError):
+        return holds_paths(path, head_of(file_blob(path), 2**16), modality_class("image").extensions)
+    except (Unreadable, ValueError):
         return False
+
+
+def _of_contents(path: Path) -> str:
+    """Of a file whose ending says nothing."""
+    if not path.is_file():
+        return "image"
+    if is_archive(path):
+        return _of_names(m.name for m in members_of(path))
+    try:
+        return "text" if sample(file_blob(path), 2**16).strip() else "image"
+    except (Unreadable, InputError):
+        return "image"
 
 
 def _below(root: Path) -> Iterable[str]:

@@ -211,7 +211,7 @@ def _pieces(blob: Blob, encoding: str, start: int) -> Spans:
     for chunk in _chunks(blob, encoding, start, PIECE):
         size, text = size + len(chunk.raw), text + chunk.text
         cut = text.rfind("\n") + 1
-        if not cut and size < PIECE:
+        if not cut and size < PIECE // 2:
             continue
         rest = _width(chunk, text[cut:], encoding) if cut else 0
         add(at, size - rest, cut or len(text))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tarfile
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from genloom.core.errors import InputError
 from genloom.data import catalog, texts
-from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, archive_source
+from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, archive_source, is_archive
 from genloom.data.arrays import idx_folder, idx_source, is_idx, memory_source, numpy_source
 from genloom.data.items import Items, Source, clean
 from genloom.data.table import table_source
@@ -123,13 +121,6 @@ def _open_path(path: Path, extensions: frozenset[str]) -> Source:
         return idx_source(path)
     if path.suffix.lower() in extensions:
         return Source(clean(path.stem), str(path.resolve()), lambda: Items([str(path)], lambda i: read_file(path)))
-    if _is_archive(path):
+    if is_archive(path):
         return archive_source(path, extensions)
     raise InputError(f"cannot tell what {path} is; give a folder, a zip or tar, an .npy, .npz, idx or CSV file")
-
-
-def _is_archive(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-    except OSError as e:
-        raise InputError(f"{path} cannot be read: {e.strerror or e}") from None

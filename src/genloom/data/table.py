@@ -15,14 +15,21 @@ LABELS = ("label", "class", "category", "target")
 SPLITS = ("split", "subset", "set")
 
 
-def holds_paths(path: Path, head: bytes) -> bool:
-    """Whether a table that begins with `head` has a column of paths of files, or no header and files in the first."""
-    text = head.decode("utf-8-sig", "replace")
-    first = text.split("\n", 1)[0].rstrip("\r")
-    row = next(csv.reader([first], delimiter=max(",;\t", key=first.count)), [])
-    if not row:
+def holds_paths(path: Path, head: bytes, extensions: frozenset[str]) -> bool:
+    """Whether the first row of a table that begins with `head` names a file: one that is there, or has one of the
+    endings.
+    """
+    lines = head.decode("utf-8-sig", "replace").split("\n", 2)
+    delimiter = max(",;\t", key=lines[0].count)
+    rows = list(csv.reader([line.rstrip("\r") for line in lines[:2]], delimiter=delimiter))
+    if not rows:
         return False
-    return any(c.strip().lower() in PATHS for c in row) or (len(row) == 2 and (path.parent / row[0].strip()).is_file())
+    header = [c.strip().lower() for c in rows[0]]
+    where = next((header.index(n) for n in PATHS if n in header), None)
+    if where is None:
+        return len(header) == 2 and (path.parent / rows[0][0].strip()).is_file()
+    named = rows[1][where].strip() if len(rows) > 1 and len(rows[1]) > where else "."
+    return Path(named).suffix.lower() in extensions or (path.parent / named).is_file()
 
 
 def table_source(path: Path) -> Source:

@@ -7,6 +7,7 @@ A unit is what one example is: a `line` of a file, a whole `document` (a file, a
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -19,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genloom.core.errors import InputError, Unreadable
-from genloom.data import passages
-from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, members_of, stem
+from genloom.data import columns, passages
+from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, is_archive, members_of, stem
 from genloom.data.arrays import as_array, label_names, pair
 from genloom.data.blobs import Blob, digest_of, file_blob, head_of, memory_blob
-from genloom.data.items import GivenSplit, Items, Located, Numbered, Source, clean, printable, tops
+from genloom.data.items import GivenSplit, Items, Located, Numbered, Source, clean, count, printable, tops
+from genloom.data.records import ENDINGS, Rows
 from genloom.data.tree import MAX_FILE, arrange, folder_digest, walk
 
-UNITS = ("line", "document", "stream")
 SHORT = 300  # characters of a typical line up to which a file of lines holds one example a line
 FEW = 10  # lines or files below which they are not examples of their own
 LONG = 2**16  # bytes of a typical file from which a few files are long texts
@@ -36,7 +37,7 @@ LISTS, LISTED = 100, 100  # files at most that are lists of lines, and the lines
 @dataclass(frozen=True)
 class Wishes:
     """How text shall be read. unit: "auto" chooses. column, label: as in DataConfig. validation, test: shares of a
-    stream that are held out. fixed: the unit and the shares are those of a published set.
+    stream that are held out.
     """
 
     extensions: frozenset[str]
@@ -132,7 +133,9 @@ def path_source(path: Path, wishes: Wishes) -> Source:
             return _items(str(path), placed, wishes, found.notices)
 
         return Source(clean(path.resolve().name) or "data", folder_digest(path, files), below)
-    if path.name.lower().endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
+    name = path.name.lower()
+    known = os.path.splitext(name.removesuffix(".gz"))[1] in wishes.extensions
+    if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)) or (not known and is_archive(path)):
         return Source(stem(path), digest_of(path), lambda: archive_items(path, wishes))
     blob = file_blob(path)
     return Source(clean(blob.stem) or "data", digest_of(path), lambda: _items(blob.name, [Placed(blob)], wishes, ()))
@@ -199,6 +202,11 @@ def _items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequenc
         raise InputError(
             f"there is no text in {name}: no file ends in {kinds}" + (f" ({notices[0]})" if notices else "")
         )
+    tables = [p for p in placed if p.blob.ending in ENDINGS]
+    if tables and (len(tables) == len(placed) or (wishes.unit == "auto" and 2 * len(tables) > len(placed))):
+        return _table_items(name, tables, wishes, [*notices, *_left_out(len(placed) - len(tables), "text")])
+    notices = [*notices, *_left_out(len(tables), "table")]
+    placed = [p for p in placed if p.blob.ending not in ENDINGS]
     unit, why = (wishes.unit, "") if wishes.unit != "auto" else choose_unit(placed)
     notices = [*notices, why] if why else list(notices)
     if unit == "stream":
@@ -212,6 +220,44 @@ def _items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequenc
     labels = _spread(marks, shelves) if labelled or by_file else None
     given = _spread([p.given for p in placed], shelves) if any(p.given for p in placed) else None
     return shelved(shelves, labels, given, notices, unit, [p.blob.offset for p in placed])
+
+
+def _left_out(n: int, kind: str) -> list[str]:
+    return [f"{count(n, kind)} beside the others left out"] if n else []
+
+
+def _table_items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: list[str]) -> Items:
+    """Rows of tables: the label and split that a row has, else those of its file."""
+    if wishes.unit == "stream":
+        raise InputError(
+            f"the rows of {name} are examples of their own; modality.unit=stream is for plain text (.txt, .md)"
+        )
+    chosen, notice = columns.find_columns([p.blob for p in placed], wishes.column, wishes.label)
+    shelves: list[Shelf] = []
+    labels: list[str | None] = []
+    given: list[GivenSplit | None] = []
+    rows: list[Rows] = []
+    missing = 0
+    for p in placed:
+        try:
+            table = columns.listed(p.blob, chosen)
+        except Unreadable as e:
+            shelves.append(Unusable(p.blob.name, str(e)))
+            labels, given = [*labels, None], [*given, p.given]
+            continue
+        shelves.append(table.shelf)
+        labels += table.labels
+        given += [side or p.given for side in table.given]
+        rows.append(table.shelf)
+        missing += table.missing
+    own, why = columns.usable_labels(labels, missing, chosen)
+    for shelf in rows:
+        shelf.needed = chosen.label if own is not None else None
+    if own is None and any(p.label for p in placed):
+        own = _spread([p.label for p in placed], shelves)
+    notices = [*notices, *(n for n in (notice, why) if n)]
+    order = [p.blob.offset for p in placed]
+    return shelved(shelves, own, given if any(given) else None, notices, "document", order)
 
 
 T = TypeVar("T")
@@ -257,11 +303,12 @@ def shelved(
 def choose_unit(placed: Sequence[Placed]) -> tuple[str, str]:
     """line, document or stream for files of text, and the sentence that says so."""
     change = "modality.unit=line, document or stream changes it"
-    name = Path(placed[0].blob.name.split("!")[-1]).name
+    first = next((p.blob for p in placed if p.given == "train"), placed[0].blob)
+    name = Path(first.name.split("!")[-1]).name
     single = len(placed) == 1 or (all(p.given for p in placed) and tops([p.blob.stem for p in placed]) is not None)
     if single:
         try:
-            head = passages.sample(placed[0].blob)
+            head = passages.sample(first)
         except Unreadable:
             return "document", ""
         if is_list(head):

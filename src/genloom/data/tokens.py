@@ -25,7 +25,7 @@ from genloom.data.sequences import dtype_of, places
 from genloom.data.split import CODES, TRAIN, Codes, Shares, assign_exact, place, same
 
 LEAST = 100  # tokens of a stream to train on
-GATHERED = 2**20  # tokens put in order at once
+GATHERED = 2**18  # tokens put in order at once
 
 Ints = NDArray[np.int64]
 
@@ -201,7 +201,7 @@ class SequenceBuilder(Builder):
         lost = sum(int((tokens[a : a + GATHERED] == unknown).sum()) for a in range(edge, len(tokens), GATHERED))
         if lost:
             self.notices.append(
-                f"{count(lost, 'character')} of the {len(tokens) - edge:,} held-out ones "
+                f"{count(lost, 'character')} of the held-out examples ({lost / (len(tokens) - edge):.2g} of all) "
                 f"{'does' if lost == 1 else 'do'} not occur in the training text and count as unknown"
             )
 

@@ -128,7 +128,7 @@ class Text(Modality[str]):
         wanted = config.vocab or next((v for most, v in VOCABS if facts.characters <= most), MOST_VOCAB)
         vocabulary = _learn(kind, unit, wanted, train, facts)
         length = STREAM if unit == "stream" else 2 + _longest(vocabulary, train, facts)
-        chosen = {"unit": unit, "tokenizer": kind, "vocab": vocabulary.size if kind == "bpe" else config.vocab}
+        chosen = {"unit": unit, "tokenizer": kind, "vocab": wanted if kind == "bpe" else config.vocab}
         notice = _notice(vocabulary) if config.tokenizer == "auto" else ""
         return cls(config.model_copy(update=chosen), vocabulary, length, (notice,) if notice else ())
 
@@ -239,7 +239,7 @@ class _Facts:
             )
 
     def tokenizer(self) -> Literal["char", "bpe"]:
-        if 2 * self.cjk > self.characters:
+        if 3 * self.cjk > self.characters:  # spaces between them are common
             return "char" if self.characters <= CJK_SMALL else "bpe"
         return "char" if self.characters <= SMALL and len(self.distinct) <= DISTINCT else "bpe"
 

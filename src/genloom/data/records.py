@@ -1,0 +1,272 @@
+"""Rows of text: JSON lines, JSON lists, CSV, TSV and parquet, one after the other; only a JSON list is held whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genloom.core.errors import InputError, Unreadable
+from genloom.data.blobs import Blob, head_of
+from genloom.data.encoding import HEAD, detect
+
+ENDINGS = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"})
+MAX_JSON = 2**28  # bytes of a JSON list
+_SINGLE = "text"  # the column of rows that are a text and nothing else
+
+
+class Table(Protocol):
+    """One file of rows."""
+
+    first: int  # number of the first row, for people
+    unit: str  # what they call it
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        """(number, row as it lies in the file). Raises Unreadable when it cannot go on."""
+        ...
+
+    def values(self, row: Any) -> Mapping[str, Any]:
+        """Its values by column. Raises Unreadable with the reason."""
+        ...
+
+
+def open_table(blob: Blob) -> Table:
+    """The table in a file with one of ENDINGS. Raises Unreadable, and InputError without the package it needs."""
+    if blob.ending == ".parquet":
+        return Parquet(blob)
+    encoding, _ = _encoding(blob)
+    if blob.ending == ".json":
+        return JsonList(blob, encoding)
+    if blob.ending in (".jsonl", ".ndjson"):
+        return JsonLines(blob, encoding)
+    return Csv(blob, encoding)
+
+
+def _encoding(blob: Blob) -> tuple[str, int]:
+    head = head_of(blob, HEAD)
+    if not head.strip():
+        raise Unreadable("it is empty")
+    return detect(head, whole=len(head) < HEAD)
+
+
+def _lines(blob: Blob, encoding: str, newline: str) -> Iterator[str]:
+    """Lines of text, a byte order mark at the start dropped. Raises Unreadable."""
+    total = 0
+    try:
+        with blob.open() as file, io.TextIOWrapper(file, encoding, newline=newline) as text:
+            for n, line in enumerate(text):
+                total += len(line)
+                if total > blob.most:
+                    raise Unreadable(f"it unpacks to more than {blob.most:,} bytes, out of proportion to its size")
+                yield line.removeprefix("\ufeff") if n == 0 else line
+    except (Unreadable, GeneratorExit):
+        raise
+    except UnicodeDecodeError as e:
+        raise Unreadable(
+            f"not text in one known encoding: a byte does not fit {encoding.upper()} ({e.reason})"
+        ) from None
+    except Exception as e:  # gzip and the archives have errors of their own
+        raise Unreadable(f"damaged: {e}") from None
+
+
+class JsonLines:
+    """A JSON value on each line: an object with the columns as fields, or a text."""
+
+    first, unit = 1, "line"
+
+    def __init__(self, blob: Blob, encoding: str) -> None:
+        self.blob, self.encoding = blob, encoding
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        for n, line in enumerate(_lines(self.blob, self.encoding, "\n"), 1):
+            if line.strip():
+                yield n, line
+
+    def values(self, row: Any) -> Mapping[str, Any]:
+        try:
+            return _fields(json.loads(row))
+        except ValueError as e:
+            raise Unreadable(f"not JSON: {e}") from None
+        except RecursionError:
+            raise Unreadable("not JSON: it is nested too deep") from None
+
+
+class JsonList:
+    """One JSON list of objects or texts, or an object that holds one. Read whole."""
+
+    first, unit = 1, "item"
+
+    def __init__(self, blob: Blob, encoding: str) -> None:
+        self.blob, self.encoding = blob, encoding
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        raw = head_of(self.blob, MAX_JSON + 1)
+        if len(raw) > MAX_JSON:
+            raise Unreadable(f"a JSON list of more than {MAX_JSON:,} bytes; save it as JSON lines (.jsonl)")
+        try:
+            data = json.loads(raw.decode(self.encoding).removeprefix("\ufeff"))
+        except (ValueError, RecursionError) as e:
+            raise Unreadable(f"not JSON: {e}") from None
+        if isinstance(data, dict):
+            data = next((v for v in data.values() if isinstance(v, list) and v), None)
+        if not isinstance(data, list):
+            raise Unreadable("it holds no list of examples")
+        yield from enumerate(data, 1)
+
+    def values(self, row: Any) -> Mapping[str, Any]:
+        return _fields(row)
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, str):
+        return {_SINGLE: value}
+    raise Unreadable(f"neither an object nor text but {type(value).__name__}")
+
+
+class Csv:
+    """A table with a header; without one, the columns are called 1, 2, ..."""
+
+    unit = "row"
+
+    def __init__(self, blob: Blob, encoding: str) -> None:
+        self.blob, self.encoding = blob, encoding
+        csv.field_size_limit(2**31 - 1)
+        head = next(_lines(blob, encoding, ""), "")
+        self.delimiter = "\t" if blob.ending == ".tsv" else max(",;\t|", key=head.count)
+        top = next(self._records(), [])
+        self.header = _is_header(top)
+        self.columns = [c.strip() for c in top] if self.header else [str(k + 1) for k in range(len(top))]
+        self.first = 2 if self.header else 1
+
+    def _records(self) -> Iterator[list[str]]:
+        try:
+            yield from csv.reader(_lines(self.blob, self.encoding, ""), delimiter=self.delimiter)
+        except csv.Error as e:
+            raise Unreadable(f"not CSV: {e}") from None
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        for n, row in enumerate(islice(self._records(), 1 if self.header else 0, None), self.first):
+            if any(c.strip() for c in row):
+                yield n, row
+
+    def values(self, row: Any) -> Mapping[str, Any]:
+        if len(row) > len(self.columns):
+            raise Unreadable(f"{len(row)} columns where the first row has {len(self.columns)}")
+        return dict(zip(self.columns, row, strict=False))
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """Names are short, all there, different and no numbers."""
+    cells = [c.strip() for c in row]
+    return len(set(cells)) == len(cells) and all(0 < len(c) <= 64 and not _is_number(c) for c in cells)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Parquet:
+    """A parquet file, a thousand rows at a time."""
+
+    first, unit = 1, "row"
+
+    def __init__(self, blob: Blob) -> None:
+        try:
+            import pyarrow.parquet as parquet
+        except ModuleNotFoundError:
+            raise InputError("parquet files need: pip install 'genloom[text]'") from None
+        self.blob, self._open = blob, parquet.ParquetFile
+        self.names: list[str] | None = None
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        try:
+            with self.blob.open() as file:
+                table = self._open(file)
+                known = set(table.schema_arrow.names)
+                columns = None if self.names is None else [n for n in self.names if n in known]
+                n = 0
+                for batch in table.iter_batches(1024, columns=columns):
+                    for row in batch.to_pylist():
+                        n += 1
+                        yield n, row
+        except GeneratorExit:
+            raise
+        except Exception as e:  # pyarrow has a tree of errors
+            raise Unreadable(f"not a readable parquet file: {' '.join(str(e).split())[:200]}") from None
+
+    def values(self, row: Any) -> Mapping[str, Any]:
+        return dict(row)
+
+
+# -- one column of a table as texts ----------------------------------------------------------------------------
+
+
+def as_text(value: Any, column: str) -> str:
+    """The text in a value; a list of texts, as the lines of a poem, is joined by newlines. Raises Unreadable."""
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return "\n".join(value)
+    if isinstance(value, str):
+        return value
+    what = "nothing" if value is None or value == [] else type(value).__name__
+    raise Unreadable(f"there is {what} instead of text in {column}")
+
+
+class Rows:
+    """A shelf: the texts in one column of a table. entries: the number of each row. end: why it broke off, as one
+    more. needed: a column that must not be empty.
+    """
+
+    def __init__(
+        self, blob: Blob, table: Table, column: str, entries: NDArray[np.int32], end: str | None = None
+    ) -> None:
+        self.name, self.table, self.column, self.entries, self.end = blob.name, table, column, entries, end
+        self.needed: str | None = None
+        self._rows: Iterator[tuple[int, Any]] | None = None
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self.entries) + (self.end is not None)
+
+    def read(self, k: int) -> str:
+        """The text of row k. Raises Unreadable. Quick when asked for in rising order."""
+        if k == len(self.entries):
+            raise Unreadable(self.end or "")
+        if self._rows is None or k < self._next:
+            self._rows, self._next = self.table.rows(), 0
+        row = next(islice(self._rows, k - self._next, None), None)
+        self._next = k + 1
+        if row is None:
+            raise Unreadable("it is not there any more")
+        values = self.table.values(row[1])
+        if self.needed is not None and values.get(self.needed) in (None, ""):
+            raise Unreadable(f"there is no label in {self.needed}")
+        return as_text(values.get(self.column), self.column)
+
+    def numbers(self) -> NDArray[np.int32]:
+        return self.entries if self.end is None else np.append(self.entries, np.int32(-1))
+
+    def close(self) -> None:
+        self._rows, self._next = None, 0
+
+
+def first_rows(table: Table, most: int) -> list[Mapping[str, Any]]:
+    """Values of the first rows that can be read. Raises Unreadable when there are none because the file is damaged."""
+    found: list[Mapping[str, Any]] = []
+    for _, row in islice(table.rows(), most):
+        try:
+            found.append(table.values(row))
+        except Unreadable:
+            continue
+    return found
