@@ -1,0 +1,25 @@
+"""One text of up to some millions of characters, character by character, such as tiny Shakespeare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genloom.data.prepare import Prepared
+
+EXPECT = {"data": "tinyshakespeare", "time": "141 s on 1 CPU core"}
+
+
+def recipe() -> dict[str, Any]:
+    return {
+        "model": "autoregressive",
+        "kind": "text",
+        "modality": {"tokenizer": "char", "unit": "stream"},
+        "family": {"context": 64, "dropout": 0.1},
+        "train": {"budget": 141.0, "batch": 16},
+    }
+
+
+def suits(prepared: Prepared) -> bool:
+    config = prepared.modality.config.model_dump()
+    return config.get("unit") == "stream" and config.get("tokenizer") in ("char", "byte")
