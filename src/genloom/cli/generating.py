@@ -83,7 +83,7 @@ def sample(
         if json:
             emit({"schema": "genloom.sample/1", "run": trained.path, **asked, "texts": texts})
         else:
-            print(trained.modality.show(texts))
+            print(trained.modality.show(texts), end="")
         return
     paths = trained.write_samples(
         number, out, label=label or None, seed=seed, options=options, grid=grid, prompt=_escapes(prompt),

@@ -193,9 +193,14 @@ class Text(Modality[str]):
         return path
 
     def show(self, examples: Sequence[str], columns: int | None = None) -> str:
-        """The examples one below the other: a line each, or with a numbered rule above each when they have several."""
+        """The examples one below the other: a line each, or with a numbered rule above each when they have several.
+
+        A single one is shown as it is.
+        """
         if not examples:
             raise InputError("there is no text to show")
+        if len(examples) == 1:
+            return examples[0] if examples[0].endswith("\n") else examples[0] + "\n"
         texts = [e.strip("\r\n") for e in examples]
         if not any("\n" in t for t in texts):
             return "".join(t + "\n" for t in texts)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from genloom.core import discover  # not its functions: a recipe's own module, such as `names`, would hide them
 from genloom.core.config import unknown
-from genloom.core.discover import module, names
 from genloom.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def recipe_names() -> list[str]:
-    return [n.replace("_", "-") for n in names(__name__)]
+    return [n.replace("_", "-") for n in discover.names(__name__)]
 
 
 def recipe_module(name: str) -> ModuleType:
     if name not in recipe_names():
         raise InputError(unknown(name, recipe_names(), "recipe"))
-    return module(__name__, name.replace("-", "_"), "recipe")
+    return discover.module(__name__, name.replace("-", "_"), "recipe")
 
 
 def find_recipe(name: str) -> Callable[[], dict[str, Any]]:

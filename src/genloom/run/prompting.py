@@ -13,13 +13,13 @@ from genloom.core.errors import InputError
 from genloom.core.family import Family, HasSteps, HasSurprise
 from genloom.core.guide import Guide
 from genloom.core.modality import HasGrammar, Modality, Sequential
-from genloom.core.spec import Tokens
+from genloom.core.spec import Spec, Tokens
 
 TAIL = 32  # tokens at the end in which a stop is looked for, more for long stops
 
 
 class StopAt:
-    """Ends a row when its text contains one of `stops` after the prompt of `begin` tokens."""
+    """Ends a row when its text contains one of `stops` after its first `begin` tokens."""
 
     def __init__(self, modality: Modality[str], stops: Sequence[str], begin: int) -> None:
         self.modality, self.stops, self.begin = modality, [s for s in stops if s], begin
@@ -80,6 +80,13 @@ def given(
     known = torch.tensor([*before, *[spec.pad] * gap, *after])[None]
     mask = torch.tensor([True] * len(before) + [False] * gap + [True] * len(after))[None]
     return Condition(known=known, mask=mask)
+
+
+def columns(spec: Spec, known: Condition | None) -> int:
+    """Columns of the generated tokens that come before what is drawn: the token that everything starts from, and the
+    prompt."""
+    length = 0 if known is None or known.known is None else known.known.shape[1]
+    return 1 + length if isinstance(spec, Tokens) and spec.stream else max(1, length)
 
 
 def cut(text: str, begin: int, stops: Sequence[str]) -> str:

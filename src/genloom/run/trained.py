@@ -26,7 +26,7 @@ from genloom.core.spec import Tokens, spec_from_json
 from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.run.generate import generate, save_shown, spread_labels
-from genloom.run.prompting import cut, given, guide_for, pieces
+from genloom.run.prompting import columns, cut, given, guide_for, pieces
 
 if TYPE_CHECKING:
     from genloom.evaluate.evaluation import Evaluation
@@ -136,7 +136,7 @@ class Run:
             raise InputError(f"the number of samples must be at least 1, got {n}")
         labels, chosen = self.label_indices(label, n, seed), self._options(options)
         known = self._given(prompt, suffix, chosen, notify)
-        guide = guide_for(self.modality, stop, 0 if known is None or known.known is None else known.known.shape[1])
+        guide = guide_for(self.modality, stop, columns(self.family.spec, known))
         return generate(self.family, n, labels, seed, chosen, known, guide), labels
 
     def _given(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition | None:
@@ -193,13 +193,11 @@ class Run:
         labels = self.label_indices(label, 1, seed)
         condition = known or Condition()
         condition = replace(condition, label=labels).map(lambda t: t.to(device))
-        begin = 0 if condition.known is None else condition.known.shape[1]
+        begin = columns(family.spec, known)
         guide = guide_for(self.modality, stop, begin)
         rng = Rng(derive(seed, "sample"), device=device)
         steps = family.steps(1, condition, rng, chosen, guide)
-        # Steps begin after the first column: bos, which is part of what is known in documents only.
-        skip = begin - (not family.spec.stream and begin > 0)
-        tokens = (int(step.tokens[0]) for step in islice(steps, skip, None))
+        tokens = (int(step.tokens[0]) for step in islice(steps, begin - 1, None))
         return pieces(self.modality.decode, tokens, stop)
 
     @torch.no_grad()
