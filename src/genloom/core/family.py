@@ -32,10 +32,11 @@ class Update(NamedTuple):
 @dataclass(frozen=True)
 class Clock:
     """Where the training stands: step counts optimiser rounds from 0, fraction is the share of the training done, [0,
-    1)."""
+    1), epochs how often the data has been seen."""
 
     step: int
     fraction: float
+    epochs: float = 0.0
 
 
 @dataclass(frozen=True)

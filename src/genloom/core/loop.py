@@ -205,7 +205,7 @@ class Loop:
         size = stage.batch or self.config.batch
         batch = self.feed.take(p.position, size).to(self.device)
         rate = self.rate(stage, fraction)
-        if self._round(batch, Clock(p.step, min(fraction, 1.0)), rate):
+        if self._round(batch, Clock(p.step, min(fraction, 1.0), p.position / self.feed.rows), rate):
             self._bad = 0
         else:
             self._skip()
@@ -264,7 +264,12 @@ class Loop:
 
     def _finite(self, player: str) -> bool:
         """Whether the player's gradients are finite; clips them if configured."""
-        grads = [p.grad for p in self.optimisers[player].params if p.grad is not None]
+        grads = []
+        for p in self.optimisers[player].params:
+            if p.grad is not None and p.grad.is_sparse:
+                p.grad = p.grad.coalesce()
+            if p.grad is not None:
+                grads.append(p.grad.values() if p.grad.is_sparse else p.grad)
         norm = torch.nn.utils.get_total_norm(grads)
         if not torch.isfinite(norm):
             return False

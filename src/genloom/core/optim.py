@@ -36,6 +36,19 @@ def edge(module: nn.Module) -> nn.Module:
     return module
 
 
+def lazy(table: nn.Embedding) -> nn.Embedding:
+    """Mark a large table of which a step uses few rows: only those move (torch.optim.SparseAdam), and no average is
+    kept of it. The time of a step then does not depend on the table's size, and rows that are rarely used move
+    little."""
+    table.sparse = True
+    table.weight.lazy = True  # type: ignore[attr-defined]
+    return table
+
+
+def is_lazy(p: nn.Parameter) -> bool:
+    return bool(getattr(p, "lazy", False))
+
+
 def is_hidden_matrix(p: nn.Parameter) -> bool:
     return p.ndim >= 2 and not getattr(p, "edge", False)
 
@@ -94,7 +107,8 @@ class Optimiser:
         self.params = [p for p in player.parameters() if p.requires_grad]
         matrices = [p for p in self.params if config.kind == "muon" and is_hidden_matrix(p)]
         chosen = {id(p) for p in matrices}
-        rest = [p for p in self.params if id(p) not in chosen]
+        rest = [p for p in self.params if id(p) not in chosen and not is_lazy(p)]
+        rows = [p for p in self.params if is_lazy(p)]
         betas = (config.beta1, config.beta2)
         self.parts: list[torch.optim.Optimizer] = []
         if rest:
@@ -106,6 +120,8 @@ class Optimiser:
                     {"params": [p for p in rest if id(p) in tables], "lr": config.table_lr, "weight_decay": 0.0},
                 ]
             self.parts.append(torch.optim.AdamW(groups, config.lr, betas, weight_decay=config.weight_decay, fused=True))
+        if rows:
+            self.parts.append(torch.optim.SparseAdam(rows, config.table_lr or config.lr, betas))
         if matrices:
             decay = config.weight_decay or 0.01
             self.parts.append(Muon(matrices, config.muon_lr, config.momentum, decay))
@@ -128,7 +144,7 @@ class Optimiser:
         out: dict[str, Tensor] = {}
         for i, optimiser in enumerate(self.parts):
             for j, state in optimiser.state_dict()["state"].items():
-                out |= {f"{i}.{j}.{key}": value for key, value in state.items()}
+                out |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
         return out
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -144,16 +160,17 @@ class Optimiser:
 
 
 class Average:
-    """Exponential moving average of a module's parameters; buffers are the module's own."""
+    """Exponential moving average of a module's parameters; buffers and lazy tables are the module's own."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module, self.decay = module, decay
-        self.params = {n: p.detach().clone() for n, p in module.named_parameters()}
+        self.params = {n: p.detach().clone() for n, p in module.named_parameters() if not is_lazy(p)}
 
     @torch.no_grad()
     def update(self, names: list[str], step: int) -> None:
         """Move the averages of parameters `names` towards the module's; short memory at the start."""
         live = dict(self.module.named_parameters())
+        names = [n for n in names if n in self.params]
         weight = 1 - min(self.decay, (step + 1) / (step + 10))
         torch._foreach_lerp_([self.params[n] for n in names], [live[n].detach() for n in names], weight)
 
@@ -161,7 +178,8 @@ class Average:
     def copy_to(self, module: nn.Module, names: Iterable[str] | None = None) -> None:
         live = dict(module.named_parameters())
         for n in self.params if names is None else names:
-            live[n].copy_(self.params[n])
+            if n in self.params:
+                live[n].copy_(self.params[n])
 
     def averaged(self) -> nn.Module:
         """A copy of the module with the averaged parameters."""

@@ -56,7 +56,11 @@ class Autoregressive(Family):
         ngrams: int = setting(4, "Longest n-gram with an embedding of its own; 1 for none.", ge=1, le=6)
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(0.5, "Share of n-grams left out while training.", unit="share", ge=0, lt=1)
-        dropout: float = setting(0.1, "Dropout of embeddings and layers.", unit="share", ge=0, lt=1)
+        dropout: float = setting(0.2, "Dropout of embeddings and layers at its highest.", unit="share", ge=0, lt=1)
+        dropout_epochs: float = setting(
+            4.0, "Epochs over which dropout rises from 0: what is seen for the first time cannot be overfitted.",
+            unit="epochs", ge=0,
+        )  # fmt: skip
         softcap: float = setting(0.0, "Largest absolute logit, by a smooth bound; 0 for none.", ge=0)
         tied: bool = setting(False, "Use the embedding of tokens for the output too (transformers).")
         forget: float = setting(
@@ -141,6 +145,8 @@ class Autoregressive(Family):
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Cross-entropy of the next token, in nats. The sum over real tokens is divided by all places of the window, so
         that micro-batches add up to the full batch's loss."""
+        ramp = min(1.0, clock.epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
+        self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp)
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill
@@ -351,7 +357,7 @@ class Autoregressive(Family):
 def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int | None) -> SequenceModel:
     """The network of a config. boundary: the token that begins a document; None in a stream."""
     inputs = Inputs(
-        vocab, config.width, ngrams=config.ngrams, rows=config.ngram_rows, dropout=config.ngram_dropout,
+        vocab, config.width, ngrams=config.ngrams, rows=config.ngram_rows,
         classes=classes, boundary=boundary,
     )  # fmt: skip
     if config.cell == "transformer":
@@ -360,16 +366,14 @@ def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int
                 f"family.width={config.width} must be a multiple of twice family.heads={config.heads}, as rotary "
                 "positions turn pairs of values"
             )
-        body: Transformer | Recurrent = Transformer(
-            config.width, config.depth or 4, config.heads, config.context, config.dropout
-        )
+        body: Transformer | Recurrent = Transformer(config.width, config.depth or 4, config.heads, config.context)
     else:
         if config.tied:
             raise InputError(
                 "family.tied is for transformers: the output of an lstm or gru is wider than its embedding"
             )
-        body = Recurrent(config.cell, config.width, config.hidden, config.depth or 1, config.dropout)
-    return SequenceModel(inputs, body, softcap=config.softcap, dropout=config.dropout, tied=config.tied)
+        body = Recurrent(config.cell, config.width, config.hidden, config.depth or 1)
+    return SequenceModel(inputs, body, softcap=config.softcap, tied=config.tied)
 
 
 def _one_label(condition: Condition) -> Condition:

@@ -42,14 +42,20 @@ def zero(module: nn.Module) -> nn.Module:
     return module
 
 
-def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """F.dropout, with p in steps of 1/256 on CPUs, where drawing a byte a value takes a fifth of the time."""
-    if not training or not p or x.device.type != "cpu":
-        return F.dropout(x, p, training)
-    threshold = min(255, round(256 * p))
-    bits = torch.empty(x.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
-    keep = bits.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-    return x * keep.to(x.dtype).mul_(256 / (256 - threshold))
+class Dropout(nn.Module):
+    """nn.Dropout with p in steps of 1/256 on CPUs, where drawing a byte a value takes a fifth of the time."""
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.p or x.device.type != "cpu":
+            return F.dropout(x, self.p, self.training)
+        threshold = min(255, round(256 * self.p))
+        bits = torch.empty(x.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
+        keep = bits.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        return x * keep.to(x.dtype).mul_(256 / (256 - threshold))
 
 
 def unshuffle(x: Tensor, factor: int) -> Tensor:

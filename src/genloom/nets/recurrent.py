@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genloom.core.optim import edge
-from genloom.nets.blocks import dropout
+from genloom.nets.blocks import Dropout
 from genloom.nets.sequence import Body, State
 
 
@@ -19,9 +19,9 @@ from genloom.nets.sequence import Body, State
 class Recurrent(Body):
     """`depth` layers of `hidden` values; features are the last layer's values and the embedding, [B, T, H + D]."""
 
-    def __init__(self, cell: Literal["lstm", "gru"], width: int, hidden: int, depth: int, dropout: float) -> None:
+    def __init__(self, cell: Literal["lstm", "gru"], width: int, hidden: int, depth: int) -> None:
         super().__init__()
-        self.cell, self.dropout, self.hidden, self.depth = cell, dropout, hidden, depth
+        self.cell, self.hidden, self.depth, self.dropout = cell, hidden, depth, Dropout()
         kind = nn.LSTM if cell == "lstm" else nn.GRU
         # One orthogonalised step for four gates at once makes no sense: these matrices are left to AdamW.
         self.layers = nn.ModuleList([edge(kind(width if i == 0 else hidden, hidden)) for i in range(depth)])
@@ -45,11 +45,11 @@ class Recurrent(Body):
         state = state or self.begin(len(e), 0, e)
         for i, layer in enumerate(self.layers):
             if i:
-                h = dropout(h, self.dropout, self.training)
+                h = self.dropout(h)
             own = slice(self.parts * i, self.parts * (i + 1))
             h, state.memory[own] = _run(layer, self.cell, h, state.memory[own])
         h = h.transpose(0, 1).to(e.dtype)
-        h = dropout(h, self.dropout, self.training)
+        h = self.dropout(h)
         return torch.cat([h, e], 2)
 
 

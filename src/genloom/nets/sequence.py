@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from genloom.core.optim import edge
-from genloom.nets.blocks import dropout
+from genloom.core.optim import edge, lazy
+from genloom.nets.blocks import Dropout
 
 
 @dataclass
@@ -61,16 +61,15 @@ class Inputs(nn.Module):
     `boundary`, the token that begins a document.
     """
 
-    def __init__(
-        self, vocab: int, width: int, *, ngrams: int, rows: int, dropout: float, classes: int, boundary: int | None
-    ) -> None:
+    def __init__(self, vocab: int, width: int, *, ngrams: int, rows: int, classes: int, boundary: int | None) -> None:
         super().__init__()
-        self.vocab, self.rows, self.dropout, self.boundary = vocab, rows, dropout, boundary
+        self.vocab, self.rows, self.boundary = vocab, rows, boundary
+        self.left_out = 0.0  # share of n-grams left out while training
         self.token = _table(vocab, width)
         nn.init.normal_(self.token.weight, std=0.5)
         sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
         # The last row of each stays zero: it stands for an n-gram that is left out.
-        self.tables = nn.ModuleList([_table(size + 1, width, padding=size) for size in sizes])
+        self.tables = nn.ModuleList([lazy(_table(size + 1, width, padding=size)) for size in sizes])
         for n, table in enumerate(self.tables, 2):
             assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight[:-1], std=0.05 if n == 2 else 0.02)
@@ -96,9 +95,9 @@ class Inputs(nn.Module):
                 begun, before = begun | (before == self.boundary), before.masked_fill(begun, 0)
             key = key * self.vocab + before if self.vocab ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
             row = self._row(key, back, table.num_embeddings - 1)
-            if self.training and self.dropout and back > 1:
-                left_out = torch.rand(x.shape, device=x.device) < self.dropout
-                row = row.masked_fill(left_out, table.num_embeddings - 1)
+            if self.training and self.left_out and back > 1:
+                out = torch.rand(x.shape, device=x.device) < self.left_out
+                row = row.masked_fill(out, table.num_embeddings - 1)
             e = e + table(row)
         if self.label is not None:
             known = self.label(label) if label is not None else self.label.weight[-1]
@@ -121,10 +120,10 @@ def _table(rows: int, width: int, padding: int | None = None) -> nn.Embedding:
 class SequenceModel(nn.Module):
     """Logits of the next token."""
 
-    def __init__(self, inputs: Inputs, body: Body, *, softcap: float, dropout: float, tied: bool) -> None:
+    def __init__(self, inputs: Inputs, body: Body, *, softcap: float, tied: bool) -> None:
         super().__init__()
         self.inputs, self.body = inputs, body
-        self.softcap, self.dropout = softcap, dropout
+        self.softcap, self.dropout = softcap, Dropout()
         vocab, width = inputs.token.weight.shape
         self.head = nn.Linear(body.features, vocab, bias=False)
         edge(self.head)
@@ -134,6 +133,13 @@ class SequenceModel(nn.Module):
             self.head.weight = inputs.token.weight
         else:
             nn.init.zeros_(self.head.weight)
+
+    def set_dropout(self, p: float, left_out: float) -> None:
+        """Dropout of every layer, and the share of n-grams left out."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.p = p
+        self.inputs.left_out = left_out
 
     def begin(self, rows: int, capacity: int) -> State:
         """An empty state; before the first token stands the padding."""
@@ -154,7 +160,7 @@ class SequenceModel(nn.Module):
         e = self.inputs(x, past, label)
         if state is not None and self.inputs.reach:
             state.past = torch.cat([past, x], 1)[:, -self.inputs.reach :]
-        e = dropout(e, self.dropout, self.training)
+        e = self.dropout(e)
         h = self.body(e, documents, state)
         if state is not None:
             state.length += x.shape[1]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genloom.nets.blocks import dropout, zero
+from genloom.nets.blocks import Dropout, zero
 from genloom.nets.sequence import Body, State
 
 SHARPNESS = 1.5  # scale of q.k for queries and keys of unit root mean square, times K ** -0.5
@@ -35,9 +35,9 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 class Layer(nn.Module):
     """h + attention(norm(h)), then h + mlp(norm(h))."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout = heads, Dropout()
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = zero(nn.Linear(width, width, bias=False))
         self.up = nn.Linear(width, 4 * width, bias=False)
@@ -68,11 +68,8 @@ class Layer(nn.Module):
             o = F.scaled_dot_product_attention(
                 q, k, v, mask, is_causal=mask is None and length > 1, scale=SHARPNESS * q.shape[-1] ** -0.5
             )
-        h = h + self._drop(self.out(o.transpose(1, 2).reshape(size, length, width)))
-        return h + self._drop(self.down(F.relu(self.up(rms(h))).square()))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return dropout(x, self.dropout, self.training)
+        h = h + self.dropout(self.out(o.transpose(1, 2).reshape(size, length, width)))
+        return h + self.dropout(self.down(F.relu(self.up(rms(h))).square()))
 
 
 @final
@@ -81,12 +78,12 @@ class Transformer(Body):
 
     turns: Tensor
 
-    def __init__(self, width: int, depth: int, heads: int, context: int, dropout: float) -> None:
+    def __init__(self, width: int, depth: int, heads: int, context: int) -> None:
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"the width {width} must be a multiple of twice the number of heads {heads}")
         self.features, self.limit, self.heads = width, context, heads
-        self.layers = nn.ModuleList([Layer(width, heads, dropout) for _ in range(depth)])
+        self.layers = nn.ModuleList([Layer(width, heads) for _ in range(depth)])
         self.skip = nn.Parameter(torch.zeros(depth))  # of the embedding into each layer
         half = width // heads // 2
         speeds = 1000.0 ** -(torch.arange(half) / half)
