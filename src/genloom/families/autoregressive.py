@@ -10,7 +10,7 @@ Shapes: `B` batch, `T` tokens, `V` vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, final
 
 import torch
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
-from genloom.core.family import Clock, Family, Update
+from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.feed import Window
 from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Tokens
+from genloom.core.spec import Grid, Tokens
 from genloom.nets import decoding, infilling
+from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import Transformer
@@ -36,7 +37,7 @@ PIECE = 16_384  # tokens that are scored at a time
 
 @final
 class Autoregressive(Family):
-    """A Transformer, LSTM or GRU over tokens."""
+    """A Transformer, LSTM or GRU over tokens, or over the codes of grids."""
 
     class Config(Settings):
         """Settings of an autoregressive model."""
@@ -51,7 +52,12 @@ class Autoregressive(Family):
         context: int = setting(
             256, "Tokens of a training window; the most that a transformer looks back.", unit="tokens", ge=2
         )
-        ngrams: int = setting(4, "Longest n-gram with an embedding of its own; 1 for none.", ge=1, le=6)
+        ngrams: int | None = setting(
+            None,
+            "Longest n-gram with an embedding of its own; 1 for none; if none, 4, and 1 for codes of grids.",
+            ge=1,
+            le=6,
+        )
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(0.5, "Share of n-grams left out while training.", unit="share", ge=0, lt=1)
         dropout: float = setting(0.1, "Dropout of embeddings and layers.", unit="share", ge=0, lt=1)
@@ -76,6 +82,8 @@ class Autoregressive(Family):
             lt=1,
         )
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
+        tokenizer: TokenizerStageConfig = TokenizerStageConfig()
+        code_batch: int = setting(64, "Batch of the model of codes of grids.", unit="examples", ge=1)
         optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=1e-2, beta2=0.95)
 
     class Options(Settings):
@@ -93,45 +101,78 @@ class Autoregressive(Family):
             "exactly", "Whether a gap gets as many tokens as it has, or up to that many."
         )
 
-    accepts = (Tokens,)
+    accepts = (Tokens, Grid)
     conditions = frozenset({"label", "known"})
     train_defaults = {"batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "patience": 3}  # noqa: RUF012
-    exact = True
+    exact: bool  # of sequences alone: how likely codes are is not how likely their grid is, so grids have no likelihood
 
-    def __init__(self, spec: Tokens, config: Autoregressive.Config, condition: ConditionSpec) -> None:
+    def __init__(self, spec: Tokens | Grid, config: Autoregressive.Config, condition: ConditionSpec) -> None:
         super().__init__()
-        self.spec, self.tokens, self.config, self.condition = spec, spec, config, condition
+        self.spec, self.config, self.condition = spec, config, condition
         self._carried: dict[str, Tensor] = {}
         self.classes = len(condition.classes)
-        self.context = config.context
+        self.tokenizer: Tokenizer | None = None
+        if isinstance(spec, Grid):
+            if config.infill:
+                raise InputError("family.infill is for sequences; gaps in grids cannot be filled by this model")
+            self.tokenizer = Tokenizer(spec, config.tokenizer, self.classes)
+            self.tokens, self.context = self.tokenizer.spec, self.tokenizer.length
+        else:
+            self.tokens, self.context, self.exact = spec, config.context, True
         self.recurrent = config.cell != "transformer"
         self.stride = 0 if self.recurrent else max(1, self.context // 2)
         # Two more tokens than the data's where gaps are learned: "here is a gap", "now fill it".
-        self.hole, self.fill = spec.vocab, spec.vocab + 1
-        vocab = spec.vocab + (2 if config.infill else 0)
-        self.model = build(config, vocab, self.classes, None if spec.stream else spec.bos)
+        self.hole, self.fill = self.tokens.vocab, self.tokens.vocab + 1
+        self.model = build(config, self.tokens, self.classes, self.tokenizer)
 
     def players(self) -> dict[str, nn.Module]:
-        return {"model": self.model}
+        return {"model": self.model} | (self.tokenizer.players() if self.tokenizer is not None else {})
 
     def optimisers(self) -> dict[str, OptimiserConfig]:
-        return {"model": self.config.optimiser}
+        own = {"model": self.config.optimiser}
+        return own | (self.tokenizer.optimisers() if self.tokenizer is not None else {})
 
-    def window(self) -> Window:
-        return Window(self.context, contiguous=self.recurrent)
+    def window(self) -> Window | None:
+        return Window(self.context, contiguous=self.recurrent) if self.tokenizer is None else None
+
+    def honours(self) -> frozenset[str]:
+        return super().honours() - (frozenset() if self.tokenizer is None else {"known"})
+
+    def stages(self) -> tuple[Stage, ...]:
+        if self.tokenizer is None:
+            return super().stages()
+        c = self.config.tokenizer
+        return (
+            Stage("tokenizer", c.share, c.batch, tuple(self.tokenizer.players())),
+            Stage("prior", 1.0, self.config.code_batch, ("model",)),
+        )
+
+    def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
+        """Of grids: freeze the tokenizer and compute the codes of all examples before the model of codes begins."""
+        if self.tokenizer is not None and stage.name == "prior":
+            self.tokenizer.freeze(data)
+
+    def warnings(self) -> list[str]:
+        return [] if self.tokenizer is None else self.tokenizer.warnings()
 
     # -- training -----------------------------------------------------------------------------------------------------
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Cross-entropy of the next token, in nats. The sum over real tokens is divided by all places of the window, so
         that micro-batches add up to the full batch's loss."""
+        if self.tokenizer is not None:
+            share = self.config.tokenizer.share
+            if clock.fraction < share:
+                yield from self.tokenizer.updates(batch, Clock(clock.step, clock.fraction / share), rng)
+                return
+            batch = self.tokenizer.sequences(batch)
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill
             cuts = rng.uniform("cuts", len(x), 2)
             x = infilling.rearrange(x, rearranged, cuts, self.tokens, self.hole, self.fill)
         inputs, targets = x[:, :-1], x[:, 1:]
-        state = self._resume(batch, rng) if self.recurrent else None
+        state = self._resume(batch, rng) if self.recurrent and self.tokenizer is None else None
         documents = None if self.recurrent else self._documents(inputs)
         logits = self.model(inputs, label, documents, state)
         if state is not None:
@@ -267,9 +308,10 @@ class Autoregressive(Family):
         yield from decoding.generate(self.model, start, uniform, filters, eos=eos, pad=self.tokens.pad, guide=guide)
 
     def _forbidden(self, start: decoding.Start) -> Tensor:
-        """Tokens that are never drawn: padding, bos, the marks of gaps; eos in a stream."""
+        """Tokens that are never drawn: padding, bos, the marks of gaps; in a stream eos, with codes both."""
         spec = self.tokens
         ids = [spec.pad] + ([spec.eos] if spec.stream else [spec.bos])
+        ids += [] if self.tokenizer is None else [spec.bos]
         return torch.tensor(ids + ([self.hole, self.fill] if self.config.infill else []), device=start.tokens.device)
 
     def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
@@ -280,7 +322,8 @@ class Autoregressive(Family):
         if label is None and self.classes:
             label = torch.full((n,), self.classes, device=device)
         if condition.known is None or condition.mask is None:
-            most = options.max_tokens or self.tokens.length - 1
+            most = self.tokens.length - 1
+            most = most if self.tokenizer is not None else options.max_tokens or most
             return decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label), most
         known, mask = condition.known, condition.mask
         if not self.tokens.stream and bool((known[:, 0] == self.tokens.bos).all()):
@@ -297,7 +340,10 @@ class Autoregressive(Family):
         return decoding.Start(torch.cat([first, known], 1), given, label), longest + room
 
     def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
-        """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were."""
+        """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were, codes
+        decoded."""
+        if self.tokenizer is not None:
+            return self.tokenizer.grids(tokens - FIRST, condition.label if self.classes else None)
         if condition.mask is not None and not infilling.is_prefix(condition.mask):
             return infilling.closed(tokens, condition, self.tokens, self.hole, self.fill, options.fill == "exactly")
         if self.tokens.stream:
@@ -306,7 +352,7 @@ class Autoregressive(Family):
 
     def _beams(self, n: int, condition: Condition, options: Autoregressive.Options) -> Tensor:
         start, most = self._start(n, condition, options)
-        if self.tokens.stream:
+        if self.tokens.stream and self.tokenizer is None:
             raise InputError(
                 "a stream of text has no end for beam search to find; sample it with temperature 0 instead"
             )
@@ -317,12 +363,17 @@ class Autoregressive(Family):
         return self._finished(found[:, 1:], condition, options)
 
 
-def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int | None) -> SequenceModel:
-    """The network of a config. boundary: the token that begins a document; None in a stream."""
+def build(
+    config: Autoregressive.Config, tokens: Tokens, classes: int, tokenizer: Tokenizer | None = None
+) -> SequenceModel:
+    """The network of a config. Raises InputError for settings that do not go together."""
+    ngrams = config.ngrams or (4 if tokenizer is None else 1)
     inputs = Inputs(
-        vocab, config.width, ngrams=config.ngrams, rows=config.ngram_rows, dropout=config.ngram_dropout,
-        classes=classes, boundary=boundary,
+        tokens.vocab + (2 if config.infill else 0), config.width, ngrams=ngrams, rows=config.ngram_rows,
+        dropout=config.ngram_dropout, classes=classes, boundary=None if tokens.stream else tokens.bos,
+        neighbours=tokenizer.neighbours() if tokenizer else (), positions=tokenizer.length if tokenizer else 0,
     )  # fmt: skip
+    context = tokenizer.length if tokenizer else config.context
     if config.cell == "transformer":
         if config.width % (2 * config.heads):
             raise InputError(
@@ -330,7 +381,7 @@ def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int
                 "positions turn pairs of values"
             )
         body: Transformer | Recurrent = Transformer(
-            config.width, config.depth or 4, config.heads, config.context, config.dropout
+            config.width, config.depth or 4, config.heads, context, config.dropout
         )
     else:
         if config.tied:
