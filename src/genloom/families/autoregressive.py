@@ -116,7 +116,7 @@ class Autoregressive(Family):
             if config.infill:
                 raise InputError("family.infill is for sequences; gaps in grids cannot be filled by this model")
             self.tokenizer = Tokenizer(spec, config.tokenizer, self.classes)
-            self.tokens, self.context = self.tokenizer.spec, self.tokenizer.length
+            self.tokens, self.context = self.tokenizer.spec, self.tokenizer.spec.length
         else:
             self.tokens, self.context, self.exact = spec, config.context, True
         self.recurrent = config.cell != "transformer"
@@ -322,8 +322,9 @@ class Autoregressive(Family):
         if label is None and self.classes:
             label = torch.full((n,), self.classes, device=device)
         if condition.known is None or condition.mask is None:
-            most = self.tokens.length - 1
-            most = most if self.tokenizer is not None else options.max_tokens or most
+            if options.max_tokens is not None and self.tokenizer is not None:
+                raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
+            most = options.max_tokens or self.tokens.length - 1
             return decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label), most
         known, mask = condition.known, condition.mask
         if not self.tokens.stream and bool((known[:, 0] == self.tokens.bos).all()):
@@ -373,7 +374,7 @@ def build(
         dropout=config.ngram_dropout, classes=classes, boundary=None if tokens.stream else tokens.bos,
         neighbours=tokenizer.neighbours() if tokenizer else (), positions=tokenizer.length if tokenizer else 0,
     )  # fmt: skip
-    context = tokenizer.length if tokenizer else config.context
+    context = tokens.length if tokenizer else config.context
     if config.cell == "transformer":
         if config.width % (2 * config.heads):
             raise InputError(
