@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -53,9 +54,9 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(config: TrainConfig, device: torch.device, family: Family) -> Precision:
-    """bf16 where the hardware multiplies it faster than fp32. A pure function of the machine and the networks, so that
-    runs repeat.
+def choose_precision(config: TrainConfig, device: torch.device, networks: Sequence[nn.Module]) -> Precision:
+    """bf16 where the hardware multiplies it faster than fp32. A pure function of the machine and the networks that are
+    trained, so that runs repeat.
 
     Measured: CPUs with AMX tiles train small convolutional nets 1.4 times faster in bf16; CPUs with only AVX-512 BF16
     are 1.3 times slower than in fp32 at convolutions, but 2.7 times faster at matrix products (docs/log.md).
@@ -66,7 +67,7 @@ def choose_precision(config: TrainConfig, device: torch.device, family: Family) 
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     if device.type != "cpu":
         return "fp32"
-    convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in family.modules())
+    convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for net in networks for m in net.modules())
     fast = torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and not convolves)
     return "bf16" if fast else "fp32"
 

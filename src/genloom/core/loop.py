@@ -21,7 +21,7 @@ from genloom.core import checkpoint as checkpoints
 from genloom.core.batch import Batch
 from genloom.core.checkpoint import Checkpoint, prefixed, unprefixed
 from genloom.core.config import TrainConfig
-from genloom.core.device import autocast, choose_device, choose_precision, place
+from genloom.core.device import Precision, autocast, choose_device, choose_precision, place
 from genloom.core.errors import GenloomError, InputError, Interrupted
 from genloom.core.family import Clock, Family, HasLikelihood, Stage
 from genloom.core.feed import Examples, Feed
@@ -103,7 +103,6 @@ class Loop:
         self.config, self.seed, self.folder = config, seed, checkpoints
         self.observers, self.draw, self.examples = observers, draw, examples
         self.device = choose_device(config.device)
-        self.precision = choose_precision(config, self.device, family)
         self.family = family
         place(family, config, self.device)
         self.feed = Feed(examples, seed, augment, family.window())
@@ -119,6 +118,7 @@ class Loop:
         self.average = Average(family, config.ema)
         self.player_steps = dict.fromkeys(self.players, 0)
         self.meter, self._bad, self._saved_at = Meter(), 0, 0.0
+        self.precision = self._precision(self.stages[0])
         if config.compile:
             for module in self.players.values():
                 module.compile()
@@ -302,7 +302,12 @@ class Loop:
         if p.stage >= 0:
             self._freeze_averages(self.stages[p.stage].players)
         p.stage, p.stage_step = index, p.step
+        self.precision = self._precision(self.stages[index])
         self.family.enter(self.stages[index], self._data(None))
+
+    def _precision(self, stage: Stage) -> Precision:
+        """That of the networks which the stage trains."""
+        return choose_precision(self.config, self.device, [self.players[n] for n in stage.players] or [self.family])
 
     def _freeze_averages(self, players: Sequence[str]) -> None:
         for player in players:

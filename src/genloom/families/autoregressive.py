@@ -26,9 +26,10 @@ from genloom.core.feed import Window
 from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Tokens
+from genloom.core.spec import Grid, Tokens
 from genloom.nets import decoding, infilling
 from genloom.nets.counts import MOST_TOKENS, KneserNey
+from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import Transformer
@@ -38,7 +39,7 @@ PIECE = 16_384  # tokens that are scored at a time
 
 @final
 class Autoregressive(Family):
-    """A Transformer, LSTM or GRU over tokens."""
+    """A Transformer, LSTM or GRU over tokens, or over the codes of grids."""
 
     class Config(Settings):
         """Settings of an autoregressive model."""
@@ -53,7 +54,12 @@ class Autoregressive(Family):
         context: int = setting(
             256, "Tokens of a training window; the most that a transformer looks back.", unit="tokens", ge=2
         )
-        ngrams: int = setting(4, "Longest n-gram with an embedding of its own; 1 for none.", ge=1, le=6)
+        ngrams: int | None = setting(
+            None,
+            "Longest n-gram with an embedding of its own; 1 for none; if none, 4, and 1 for codes of grids.",
+            ge=1,
+            le=6,
+        )
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(0.5, "Share of n-grams left out while training.", unit="share", ge=0, lt=1)
         dropout: float = setting(0.2, "Dropout of embeddings and layers at its highest.", unit="share", ge=0, lt=1)
@@ -82,6 +88,8 @@ class Autoregressive(Family):
             lt=1,
         )
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
+        tokenizer: TokenizerStageConfig = TokenizerStageConfig()
+        code_batch: int = setting(64, "Batch of the model of codes of grids.", unit="examples", ge=1)
         optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=1e-2, beta2=0.95)
 
     class Options(Settings):
@@ -99,52 +107,78 @@ class Autoregressive(Family):
             "exactly", "Whether a gap gets as many tokens as it has, or up to that many."
         )
 
-    accepts = (Tokens,)
+    accepts = (Tokens, Grid)
     conditions = frozenset({"label", "known"})
     train_defaults = {"batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "patience": 3}  # noqa: RUF012
-    exact = True
+    exact: bool  # of sequences alone: how likely codes are is not how likely their grid is, so grids have no likelihood
 
-    def __init__(self, spec: Tokens, config: Autoregressive.Config, condition: ConditionSpec) -> None:
+    def __init__(self, spec: Tokens | Grid, config: Autoregressive.Config, condition: ConditionSpec) -> None:
         super().__init__()
-        self.spec, self.tokens, self.config, self.condition = spec, spec, config, condition
+        self.spec, self.config, self.condition = spec, config, condition
         self._carried: dict[str, Tensor] = {}
         self.classes = len(condition.classes)
-        self.context = config.context
+        self.tokenizer: Tokenizer | None = None
+        if isinstance(spec, Grid):
+            if config.infill:
+                raise InputError("family.infill is for sequences; gaps in grids cannot be filled by this model")
+            self.tokenizer = Tokenizer(spec, config.tokenizer, self.classes)
+            self.tokens, self.context = self.tokenizer.spec, self.tokenizer.spec.length
+        else:
+            self.tokens, self.context, self.exact = spec, config.context, True
         self.recurrent = config.cell != "transformer"
         self.stride = 0 if self.recurrent else max(1, self.context // 2)
         # Two more tokens than the data's where gaps are learned: "here is a gap", "now fill it".
-        self.hole, self.fill = spec.vocab, spec.vocab + 1
-        vocab = spec.vocab + (2 if config.infill else 0)
-        self.model = build(config, vocab, self.classes, None if spec.stream else spec.bos)
-        eos = None if spec.stream else spec.eos
-        self.counts = KneserNey(spec.vocab, config.count_order, eos, spec.pad) if config.counts else None
+        self.hole, self.fill = self.tokens.vocab, self.tokens.vocab + 1
+        self.model = build(config, self.tokens, self.classes, self.tokenizer)
+        eos = None if self.tokens.stream else self.tokens.eos
+        self.counts: KneserNey | None = None
+        if config.counts and self.tokenizer is None:
+            self.counts = KneserNey(self.tokens.vocab, config.count_order, eos, self.tokens.pad)
 
     def players(self) -> dict[str, nn.Module]:
-        return {"model": self.model}
+        return {"model": self.model} | (self.tokenizer.players() if self.tokenizer is not None else {})
 
     def optimisers(self) -> dict[str, OptimiserConfig]:
-        return {"model": self.config.optimiser}
+        own = {"model": self.config.optimiser}
+        return own | (self.tokenizer.optimisers() if self.tokenizer is not None else {})
 
-    def window(self) -> Window:
-        return Window(self.context, contiguous=self.recurrent)
+    def window(self) -> Window | None:
+        return Window(self.context, contiguous=self.recurrent) if self.tokenizer is None else None
+
+    def honours(self) -> frozenset[str]:
+        return super().honours() - (frozenset() if self.tokenizer is None else {"known"})
+
+    def stages(self) -> tuple[Stage, ...]:
+        if self.tokenizer is None:
+            return super().stages()
+        c = self.config.tokenizer
+        return (
+            Stage("tokenizer", c.share, c.batch, tuple(self.tokenizer.players())),
+            Stage("prior", 1.0, self.config.code_batch, ("model",)),
+        )
 
     def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
-        """Count the n-grams of the training split, where a count model is mixed in."""
-        if self.counts is None:
-            return
-        texts, total = [], 0
-        for batch in data:
-            texts.append(batch.x[batch.x != self.tokens.pad].cpu())
-            total += len(texts[-1])
-            if total >= MOST_TOKENS:
-                break
-        self.counts.fit(torch.cat(texts).numpy())
+        """Of grids: freeze the tokenizer and compute the codes of all examples before the model of codes begins. Of
+        others: count the n-grams, where a count model is mixed in."""
+        if self.tokenizer is not None and stage.name == "prior":
+            self.tokenizer.freeze(data)
+        elif self.counts is not None:
+            self.counts.fit(read_along(data, self.tokens.pad, MOST_TOKENS).numpy())
+
+    def warnings(self) -> list[str]:
+        return [] if self.tokenizer is None else self.tokenizer.warnings()
 
     # -- training -----------------------------------------------------------------------------------------------------
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Cross-entropy of the next token, in nats. The sum over real tokens is divided by all places of the window, so
         that micro-batches add up to the full batch's loss."""
+        if self.tokenizer is not None:
+            share = self.config.tokenizer.share
+            if clock.fraction < share:
+                yield from self.tokenizer.updates(batch, Clock(clock.step, clock.fraction / share), rng)
+                return
+            batch = self.tokenizer.sequences(batch)
         ramp = min(1.0, clock.epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
         self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp)
         x, label = batch.x, self._labels(batch, rng)
@@ -153,7 +187,7 @@ class Autoregressive(Family):
             cuts = rng.uniform("cuts", len(x), 2)
             x = infilling.rearrange(x, rearranged, cuts, self.tokens, self.hole, self.fill)
         inputs, targets = x[:, :-1], x[:, 1:]
-        state = self._resume(batch, rng) if self.recurrent else None
+        state = self._resume(batch, rng) if self.recurrent and self.tokenizer is None else None
         documents = None if self.recurrent else self._documents(inputs)
         logits = self.model(inputs, label, documents, state)
         if state is not None:
@@ -304,9 +338,10 @@ class Autoregressive(Family):
         return torch.log((1 - self.config.counts) * logp.exp() + self.config.counts * counted)
 
     def _forbidden(self, start: decoding.Start) -> Tensor:
-        """Tokens that are never drawn: padding, bos, the marks of gaps; eos in a stream."""
+        """Tokens that are never drawn: padding, bos, the marks of gaps; in a stream eos, with codes both."""
         spec = self.tokens
         ids = [spec.pad] + ([spec.eos] if spec.stream else [spec.bos])
+        ids += [] if self.tokenizer is None else [spec.bos]
         return torch.tensor(ids + ([self.hole, self.fill] if self.config.infill else []), device=start.tokens.device)
 
     def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
@@ -317,6 +352,8 @@ class Autoregressive(Family):
         if label is None and self.classes:
             label = torch.full((n,), self.classes, device=device)
         if condition.known is None or condition.mask is None:
+            if options.max_tokens is not None and self.tokenizer is not None:
+                raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
             most = options.max_tokens or self.tokens.length - 1
             return decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label), most
         known, mask = condition.known, condition.mask
@@ -334,7 +371,10 @@ class Autoregressive(Family):
         return decoding.Start(torch.cat([first, known], 1), given, label), longest + room
 
     def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
-        """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were."""
+        """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were, codes
+        decoded."""
+        if self.tokenizer is not None:
+            return self.tokenizer.grids(tokens - FIRST, condition.label if self.classes else None)
         if condition.mask is not None and not infilling.is_prefix(condition.mask):
             return infilling.closed(tokens, condition, self.tokens, self.hole, self.fill, options.fill == "exactly")
         if self.tokens.stream:
@@ -343,7 +383,7 @@ class Autoregressive(Family):
 
     def _beams(self, n: int, condition: Condition, options: Autoregressive.Options) -> Tensor:
         start, most = self._start(n, condition, options)
-        if self.tokens.stream:
+        if self.tokens.stream and self.tokenizer is None:
             raise InputError(
                 "a stream of text has no end for beam search to find; sample it with temperature 0 instead"
             )
@@ -354,19 +394,24 @@ class Autoregressive(Family):
         return self._finished(found[:, 1:], condition, options)
 
 
-def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int | None) -> SequenceModel:
-    """The network of a config. boundary: the token that begins a document; None in a stream."""
+def build(
+    config: Autoregressive.Config, tokens: Tokens, classes: int, tokenizer: Tokenizer | None = None
+) -> SequenceModel:
+    """The network of a config. Raises InputError for settings that do not go together."""
+    ngrams = config.ngrams or (4 if tokenizer is None else 1)
     inputs = Inputs(
-        vocab, config.width, ngrams=config.ngrams, rows=config.ngram_rows,
-        classes=classes, boundary=boundary,
+        tokens.vocab + (2 if config.infill else 0), config.width, ngrams=ngrams, rows=config.ngram_rows,
+        classes=classes, boundary=None if tokens.stream else tokens.bos,
+        neighbours=tokenizer.neighbours() if tokenizer else (), positions=tokenizer.length if tokenizer else 0,
     )  # fmt: skip
+    context = tokens.length if tokenizer else config.context
     if config.cell == "transformer":
         if config.width % (2 * config.heads):
             raise InputError(
                 f"family.width={config.width} must be a multiple of twice family.heads={config.heads}, as rotary "
                 "positions turn pairs of values"
             )
-        body: Transformer | Recurrent = Transformer(config.width, config.depth or 4, config.heads, config.context)
+        body: Transformer | Recurrent = Transformer(config.width, config.depth or 4, config.heads, context)
     else:
         if config.tied:
             raise InputError(
@@ -374,6 +419,17 @@ def build(config: Autoregressive.Config, vocab: int, classes: int, boundary: int
             )
         body = Recurrent(config.cell, config.width, config.hidden, config.depth or 1)
     return SequenceModel(inputs, body, softcap=config.softcap, tied=config.tied)
+
+
+def read_along(data: Iterable[Batch], pad: int, most: int) -> Tensor:
+    """[N] tokens of examples laid end to end, hardly more than `most`."""
+    texts, total = [], 0
+    for batch in data:
+        texts.append(batch.x[batch.x != pad].cpu())
+        total += len(texts[-1])
+        if total >= most:
+            break
+    return torch.cat(texts)
 
 
 def _one_label(condition: Condition) -> Condition:

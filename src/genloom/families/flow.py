@@ -216,8 +216,9 @@ class Flow(Family):
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         if self.compressor is not None:
-            if clock.fraction < self.config.compressor.share:
-                yield from self.compressor.updates(batch, clock, rng)
+            share = self.config.compressor.share
+            if clock.fraction < share:
+                yield from self.compressor.updates(batch, Clock(clock.step, clock.fraction / share), rng)
                 return
             assert self._codes is not None and batch.index is not None
             batch = batch.with_x(self._codes[batch.index])

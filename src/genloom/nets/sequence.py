@@ -9,6 +9,7 @@ Shapes: `B` batch, `T` tokens, `D` width, `V` vocabulary, `N` longest n-gram.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +21,7 @@ from genloom.nets.blocks import Dropout
 
 @dataclass
 class State:
-    """What a body remembers. past [B, N - 1]: the last tokens, for n-grams. memory: tensors with the batch on axis
+    """What a body remembers. past [B, reach]: the last tokens, for n-grams. memory: tensors with the batch on axis
     `axis`. length: tokens seen since the state began."""
 
     past: Tensor
@@ -59,9 +60,23 @@ class Inputs(nn.Module):
     and leave to the layers what a table cannot know. An n-gram has its own row where `rows` allows, else a hashed one;
     whole entries are dropped in training so that no rare n-gram is learned by heart. N-grams do not reach back past
     `boundary`, the token that begins a document.
+
+    For codes of grids: neighbours, distances back at which each token has an embedding too; positions, the length of
+    all sequences, which gives every place an embedding; 0 for none.
     """
 
-    def __init__(self, vocab: int, width: int, *, ngrams: int, rows: int, classes: int, boundary: int | None) -> None:
+    def __init__(
+        self,
+        vocab: int,
+        width: int,
+        *,
+        ngrams: int,
+        rows: int,
+        classes: int,
+        boundary: int | None,
+        neighbours: Sequence[int] = (),
+        positions: int = 0,
+    ) -> None:
         super().__init__()
         self.vocab, self.rows, self.boundary = vocab, rows, boundary
         self.left_out = 0.0  # share of n-grams left out while training
@@ -76,14 +91,20 @@ class Inputs(nn.Module):
         self.label = _table(classes + 1, width) if classes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.1)
+        self.neighbours = tuple(neighbours)
+        self.beside = nn.ModuleList([_table(vocab, width) for _ in neighbours])
+        self.position = _table(positions, width) if positions else None
+        for table in [*self.beside, *([self.position] if self.position is not None else [])]:
+            assert isinstance(table, nn.Embedding)
+            nn.init.normal_(table.weight, std=0.1)
 
     @property
     def reach(self) -> int:
         """Tokens before the present one that an embedding depends on."""
-        return len(self.tables)
+        return max([len(self.tables), *self.neighbours])
 
-    def forward(self, x: Tensor, past: Tensor, label: Tensor | None) -> Tensor:
-        """x [B, T], past [B, N - 1] the tokens before, label [B] or [B, T] -> [B, T, D]."""
+    def forward(self, x: Tensor, past: Tensor, label: Tensor | None, seen: int = 0) -> Tensor:
+        """x [B, T], past [B, reach] the tokens before, label [B] or [B, T], seen: tokens before x -> [B, T, D]."""
         e = self.token(x)
         whole = torch.cat([past, x], 1) if self.reach else x
         length, key = x.shape[1], x
@@ -99,6 +120,10 @@ class Inputs(nn.Module):
                 out = torch.rand(x.shape, device=x.device) < self.left_out
                 row = row.masked_fill(out, table.num_embeddings - 1)
             e = e + table(row)
+        for back, table in zip(self.neighbours, self.beside, strict=True):
+            e = e + table(whole[:, self.reach - back : self.reach - back + length])
+        if self.position is not None:
+            e = e + self.position(torch.arange(seen, seen + length, device=x.device))
         if self.label is not None:
             known = self.label(label) if label is not None else self.label.weight[-1]
             e = e + (known if known.ndim != 2 else known[:, None])
@@ -157,7 +182,7 @@ class SequenceModel(nn.Module):
     def hidden(self, x: Tensor, label: Tensor | None, documents: Tensor | None, state: State | None) -> Tensor:
         """x [B, T] -> features [B, T, F]."""
         past = state.past if state is not None else x.new_zeros(len(x), self.inputs.reach)
-        e = self.inputs(x, past, label)
+        e = self.inputs(x, past, label, 0 if state is None else state.length)
         if state is not None and self.inputs.reach:
             state.past = torch.cat([past, x], 1)[:, -self.inputs.reach :]
         e = self.dropout(e)
