@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genloom.core.errors import InputError
-from genloom.core.spec import Grid, Tokens
+from genloom.core.spec import Grid, Row, Span
 from genloom.evaluate import features as module
 from genloom.evaluate import networks
 from genloom.evaluate.features import ClassifierFeatures, EncoderFeatures, choose_kind, drawn, features_for, learn
@@ -125,9 +125,9 @@ def test_imbalanced_classes_are_drawn_equally_and_balanced_ones_in_epochs() -> N
     assert sorted(np.concatenate([next(order) for _ in range(3)])) == list(range(len(even)))
 
 
-def test_tokens_have_no_features_yet(held: Any) -> None:
-    data = held(torch.zeros(20, 4, dtype=torch.int64), None, (10, 5), Tokens(4, 9, 0, 1, 2), "诗")
-    with pytest.raises(InputError, match=r"诗 is Tokens"):
+def test_rows_of_a_table_have_no_features_yet(held: Any) -> None:
+    data = held(torch.zeros(20, 4), None, (10, 5), Row((Span("年", "numeric", 4),)), "表")
+    with pytest.raises(InputError, match=r"表 is Row"):
         features_for(data)
 
 

@@ -15,9 +15,10 @@ import torch
 from genloom.core.errors import InputError
 from genloom.core.spec import Grid
 from genloom.evaluate import figures as module
-from genloom.evaluate.evaluation import KINDS, Evaluation
+from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import ClassifierFeatures, EncoderFeatures
 from genloom.evaluate.figures import Joined, as_written, default_number, evaluate_samples, judge, reference_split
+from genloom.evaluate.kinds import GRID_KINDS
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def spoilt(digits: Any, classifier: EncoderFeatures) -> Evaluation:
 
 
 def test_real_data_is_judged_as_its_ceiling(real: Evaluation) -> None:
-    assert [f.name for f in real.figures] == list(KINDS)
+    assert [f.name for f in real.figures] == list(GRID_KINDS)
     for f in real.figures:
         assert f.value is not None and f.interval is not None and f.ceiling is not None and f.floor is not None, f.name
         assert f.interval[0] <= f.value <= f.interval[1], f.name
@@ -84,9 +85,9 @@ def test_without_labels_there_are_no_class_figures(
     unlabelled: Any, encoder: EncoderFeatures, digits: Any, classifier: EncoderFeatures
 ) -> None:
     found = judge(unlabelled.train.x[:300], None, unlabelled, encoder)
-    assert [f.name for f in found.figures] == list(KINDS)[:6]
+    assert [f.name for f in found.figures] == list(GRID_KINDS)[:6]
     unasked = judge(digits.train.x[:300], None, digits, classifier)
-    assert [f.name for f in unasked.figures] == list(KINDS)[:7]
+    assert [f.name for f in unasked.figures] == list(GRID_KINDS)[:7]
 
 
 def test_too_few_examples_give_a_reason_instead_of_a_figure(digits: Any, classifier: EncoderFeatures) -> None:

@@ -3,59 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 from genloom.core.errors import InputError
+from genloom.evaluate.kinds import KINDS, Direction
 
 SCHEMA = "genloom.evaluation/1"
-
-Direction = Literal["lower", "higher", "reference"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a figure is. direction: which way is better; "reference" means as near as possible to the ceiling."""
-
-    title: str
-    meaning: str
-    direction: Direction
-    unit: str
-
-
-KINDS = {
-    "frechet": Kind(
-        "Frechet distance",
-        "Distance between Gaussians fitted to the features of samples and of real examples.",
-        "lower",
-        "squared feature units",
-    ),
-    "kernel": Kind(
-        "Kernel distance",
-        "Unbiased difference between the distributions of the features (KID).",
-        "lower",
-        "MMD²",
-    ),
-    "precision": Kind(
-        "Precision", "Share of samples that lie among real examples: do they look real?", "higher", "share"
-    ),
-    "recall": Kind("Recall", "Share of real examples that lie among samples: is the variety there?", "higher", "share"),
-    "density": Kind(
-        "Density", "How many real examples lie around a sample; robust against outliers.", "higher", "ratio"
-    ),
-    "coverage": Kind("Coverage", "Share of real examples with a sample nearby.", "higher", "share"),
-    "class_entropy": Kind(
-        "Class entropy",
-        "How evenly samples divide among the classes the classifier sees.",
-        "reference",
-        "nats",
-    ),
-    "label_agreement": Kind(
-        "Label agreement",
-        "Share of samples in which the classifier sees the class that was asked for.",
-        "higher",
-        "share",
-    ),
-}
+Measured = tuple[float, tuple[float, float] | None]  # value and 95% interval
 
 
 @dataclass(frozen=True)
@@ -63,8 +17,9 @@ class Figure:
     """One figure. value is None where it cannot be measured, and `note` says why.
 
     interval: 95%. ceiling: the same figure of training examples against the same reference, in the same number (class
-    figures: of the reference itself, which the classifier did not learn from). floor: of a trivial
-    baseline. n, reference_n: samples and real examples that went in; figures of different n must not be compared.
+    figures: of the reference itself, which the classifier did not learn from; what is compared with the training data:
+    of held-out examples). floor: of a trivial baseline. n, reference_n: samples and real examples that went in
+    (likelihoods: tokens predicted and examples); figures of different n must not be compared.
     """
 
     name: str
@@ -82,9 +37,54 @@ class Figure:
     note: str = ""
 
 
+def figure_of(
+    name: str,
+    own: Measured | None,
+    ceiling: Measured | None,
+    floor: Measured | None,
+    counts: tuple[int, int],
+    features: str,
+    note: str = "",
+    unit: str = "",
+) -> Figure:
+    """The figure `name` of samples between those of its references. counts: n and reference_n. unit: where it is not
+    the usual one."""
+    kind = KINDS[name]
+    return Figure(
+        name=name,
+        value=own[0] if own else None,
+        interval=own[1] if own else None,
+        ceiling=ceiling[0] if own and ceiling else None,
+        floor=floor[0] if own and floor else None,
+        n=counts[0],
+        reference_n=counts[1],
+        features=features,
+        direction=kind.direction,
+        unit=unit or kind.unit,
+        title=kind.title,
+        meaning=kind.meaning,
+        note=note,
+    )
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A sample beside the training text that it repeats. run: the shared passage, `length` characters (or tokens) long;
+    before and after: what stands around it, in the sample and in the training data."""
+
+    run: str
+    length: int
+    unit: str
+    sample_before: str
+    sample_after: str
+    training_before: str
+    training_after: str
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of one set of samples and what they were measured with."""
+    """All figures of one set of samples and what they were measured with. passages: of sequences, those that repeat the
+    most of the training data."""
 
     figures: tuple[Figure, ...]
     data: dict[str, Any]
@@ -94,6 +94,7 @@ class Evaluation:
     baseline: str
     notices: tuple[str, ...]
     seconds: float
+    passages: tuple[Passage, ...] = ()
 
     def __getitem__(self, name: str) -> Figure:
         """The figure called `name`. Raises KeyError."""
@@ -108,7 +109,7 @@ class Evaluation:
         document["figures"] = [
             {**asdict(f), "interval": None if f.interval is None else list(f.interval)} for f in self.figures
         ]
-        return {**document, "notices": list(self.notices)}
+        return {**document, "notices": list(self.notices), "passages": [asdict(p) for p in self.passages]}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Evaluation:
@@ -119,8 +120,10 @@ class Evaluation:
             )
         try:
             figures = tuple(_figure_from(f) for f in document["figures"])
-            names = {f.name for f in fields(cls)} - {"figures", "notices"}
-            return cls(figures=figures, notices=tuple(document["notices"]), **{n: document[n] for n in names})
+            passages = tuple(Passage(**p) for p in document.get("passages", []))
+            names = {f.name for f in fields(cls)} - {"figures", "notices", "passages"}
+            known = {n: document[n] for n in names}
+            return cls(figures=figures, notices=tuple(document["notices"]), passages=passages, **known)
         except (KeyError, TypeError) as e:
             raise InputError(f"the evaluation is damaged ({type(e).__name__}: {e}); evaluate again") from None
 

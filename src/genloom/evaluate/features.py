@@ -22,11 +22,13 @@ from genloom.core.errors import GenloomError, InputError
 from genloom.core.feed import Examples
 from genloom.core.files import write_atomic
 from genloom.core.rng import derive
-from genloom.core.spec import Grid, spec_to_json
+from genloom.core.spec import Grid, Tokens, spec_to_json
 from genloom.data.catalog import cache_root
-from genloom.evaluate import networks
+from genloom.evaluate import networks, sequence_networks
 from genloom.evaluate.contracts import Data, FeatureSpace
 from genloom.evaluate.networks import WIDTH, Classification, Contrast, Extractor
+from genloom.evaluate.passages import pieces, tokens_of
+from genloom.evaluate.sequence_networks import ROW, Reading, SequenceExtractor
 
 VERSION = 1  # raise when the features of the same data would come out differently
 CHUNK = 250  # examples that go through the network at a time
@@ -56,10 +58,10 @@ class EncoderFeatures(nn.Module):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, spec: Grid, facts: Facts) -> None:
+    def __init__(self, spec: Grid | Tokens, facts: Facts) -> None:
         super().__init__()
         self.spec, self.facts, self.width = spec, facts, WIDTH
-        self.extractor = Extractor(spec)
+        self.extractor = Extractor(spec) if isinstance(spec, Grid) else SequenceExtractor(spec)
         self.register_buffer("centre", torch.zeros(WIDTH))
         self.register_buffer("scale", torch.ones(()))
 
@@ -82,7 +84,7 @@ class EncoderFeatures(nn.Module):
 class ClassifierFeatures(EncoderFeatures):
     """The inner values of a classifier, with its decision on top."""
 
-    def __init__(self, spec: Grid, facts: Facts) -> None:
+    def __init__(self, spec: Grid | Tokens, facts: Facts) -> None:
         super().__init__(spec, facts)
         self.head = nn.Linear(WIDTH, facts.classes)
 
@@ -108,18 +110,19 @@ def features_for(
     """The feature space of the data, from the cache or newly trained (some 20 s on two cores).
 
     A pure function of the data, the seed and the machine. cache: the folder for features, by default `features` in
-    genloom's cache. Raises InputError for data that is not a grid.
+    genloom's cache. Raises InputError for data that is neither a grid nor tokens.
     """
     spec = data.modality.spec
-    if not isinstance(spec, Grid):
+    if not isinstance(spec, Grid | Tokens):
         raise InputError(
-            f"quality figures need examples on a grid, such as images; {data.name} is {type(spec).__name__}"
+            f"quality figures need examples on a grid, such as images, or sequences; {data.name} is "
+            f"{type(spec).__name__}"
         )
     path = (cache or features_folder()) / f"{_key(data, seed)}.safetensors"
     known = _load(path, spec)
     if known is not None:
         return known
-    kind = choose_kind(data.train.labels)
+    kind = choose_kind(data.train.labels) if isinstance(spec, Grid) else "encoder"
     notify(f"learning the features to judge by from {data.name} (once; kept for later)")
     features = learn(data, spec, kind, seed)
     try:
@@ -139,24 +142,32 @@ def choose_kind(labels: NDArray[np.int64] | None) -> Literal["classifier", "enco
     return "classifier" if len(counts) >= 2 and counts.mean() >= LEAST_PER_CLASS else "encoder"
 
 
-def learn(data: Data, spec: Grid, kind: Literal["classifier", "encoder"], seed: int) -> EncoderFeatures:
-    """Train a feature space on data.train. The caller's random state is left as it was."""
+def learn(data: Data, spec: Grid | Tokens, kind: Literal["classifier", "encoder"], seed: int) -> EncoderFeatures:
+    """Train a feature space on data.train; of sequences on pieces of it, without their classes. The caller's random
+    state is left as it was."""
     labels = data.train.labels
     classes = len(data.condition.classes) if kind == "classifier" else 0
     device = choose_device("auto")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "features", "init"))
         features = _KINDS[kind](spec, Facts(kind, classes, 0, None, 0, seed))
-        objective = Classification(classes) if kind == "classifier" else Contrast()
+        examples: Examples = data.train
+        size, budget = networks.BATCH, networks.BUDGET
+        if isinstance(spec, Tokens):
+            examples = pieces(tokens_of(data.train, spec), ROW)
+            size, budget = sequence_networks.BATCH, sequence_networks.BUDGET
+            objective: Classification | Contrast | Reading = Reading(spec)
+        else:
+            objective = Classification(classes) if kind == "classifier" else Contrast()
         if isinstance(features, ClassifierFeatures) and isinstance(objective, Classification):
             features.head = objective.head
         features.to(device)
         objective.to(device)
-        steps = networks.steps_for(features.extractor, objective, len(data.train))
-        order = networks.batches(len(data.train), labels if kind == "classifier" else None, seed)
-        networks.train(features.extractor, objective, data.train, order, steps, seed)
+        steps = networks.steps_for(features.extractor.multiply_adds * objective.passes, len(examples), size, budget)
+        order = networks.batches(len(examples), labels if kind == "classifier" else None, seed, size)
+        networks.train(features.extractor, objective, examples, order, steps, seed)
     features.eval().requires_grad_(False)
-    features.standardise(features_of(features, data.train, limit=MOST_SCALED, seed=seed)[0].to(device))
+    features.standardise(features_of(features, examples, limit=MOST_SCALED, seed=seed)[0].to(device))
     accuracy, n = _accuracy(features, data)
     features.facts = Facts(kind, classes, steps, accuracy, n, seed)
     return features
@@ -206,7 +217,7 @@ def _bytes(features: EncoderFeatures) -> bytes:
     return safetensors.torch.save(tensors, {"facts": json.dumps(asdict(features.facts))})
 
 
-def _load(path: Path, spec: Grid) -> EncoderFeatures | None:
+def _load(path: Path, spec: Grid | Tokens) -> EncoderFeatures | None:
     """The features kept at `path`; None when there are none or the file is damaged (they are then learnt again)."""
     if not path.is_file():
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class Objective(Protocol):
         """Times each example goes through the extractor in a step."""
         ...
 
-    def __call__(self, extractor: Extractor, batch: Batch, generator: torch.Generator) -> Tensor: ...
+    def __call__(self, extractor: Any, batch: Batch, generator: torch.Generator) -> Tensor: ...
 
 
 class Classification(nn.Module):
@@ -134,7 +134,7 @@ class Contrast(nn.Module):
 
 
 def train(
-    extractor: Extractor,
+    extractor: nn.Module,
     objective: Objective,
     examples: Examples,
     order: Iterator[NDArray[np.int64]],
@@ -157,13 +157,14 @@ def train(
     extractor.eval()
 
 
-def steps_for(extractor: Extractor, objective: Objective, n: int) -> int:
-    """Number of steps: several epochs within the budget of computation, never so few that nothing is learnt."""
-    afford = BUDGET / (3 * extractor.multiply_adds * BATCH * objective.passes)
-    return int(max(LEAST_STEPS / 4, min(max(LEAST_STEPS, MOST_EPOCHS * n / BATCH), afford)))
+def steps_for(multiply_adds: float, n: int, batch: int = BATCH, budget: float | None = None) -> int:
+    """Number of steps: several epochs within the budget of computation (BUDGET if None), never so few that nothing is
+    learnt. multiply_adds: cost of an example in one step."""
+    afford = (BUDGET if budget is None else budget) / (3 * multiply_adds * batch)
+    return int(max(LEAST_STEPS / 4, min(max(LEAST_STEPS, MOST_EPOCHS * n / batch), afford)))
 
 
-def batches(n: int, labels: NDArray[np.int64] | None, seed: int) -> Iterator[NDArray[np.int64]]:
+def batches(n: int, labels: NDArray[np.int64] | None, seed: int, size: int = BATCH) -> Iterator[NDArray[np.int64]]:
     """Endless batches of indices below n: epochs in random order, or classes equally often if imbalanced."""
     generator = np.random.Generator(np.random.PCG64(derive(seed, "features", "order")))
     counts = np.bincount(labels) if labels is not None else np.ones(1)
@@ -171,11 +172,11 @@ def batches(n: int, labels: NDArray[np.int64] | None, seed: int) -> Iterator[NDA
     if labels is not None and present.max() > 1.5 * present.min():
         weights = 1.0 / counts[labels]
         while True:
-            yield generator.choice(n, min(BATCH, n), p=weights / weights.sum())
+            yield generator.choice(n, min(size, n), p=weights / weights.sum())
     while True:
         order = generator.permutation(n)
-        for i in range(0, max(1, n - BATCH + 1), BATCH):
-            yield order[i : i + BATCH]
+        for i in range(0, max(1, n - size + 1), size):
+            yield order[i : i + size]
 
 
 # -- changes of a batch x [B, C, *size] ------------------------------------------------------------------------------

@@ -1,16 +1,18 @@
-"""Pictures of a run folder as data addresses, so that a report is one file."""
+"""Samples of a run folder as a report holds them: pictures as data addresses, texts as they are."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 MOST_BYTES = 400_000  # a larger picture is stored again with less detail
+MOST_CHARACTERS = 20_000  # of a longer text the beginning is shown
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,45 @@ def _smaller(image: Image.Image, widest: int) -> tuple[bytes, str, tuple[int, in
 
 def samples_of(folder: Path) -> tuple[Picture | None, list[Picture]]:
     """The picture of the finished model (else the latest grid) and the grids drawn during training, in order."""
-    steps = sorted((int(m[1]), p) for p in folder.glob("step-*.png") if (m := re.fullmatch(r"step-(\d+)", p.stem)))
-    grids = [g for step, path in steps if (g := embed(path, f"step {step:,}", 900))]
+    grids = [g for step, path in _steps(folder, "png") if (g := embed(path, f"step {step:,}", 900))]
     final = embed(folder / "final.png", "the finished model, fixed seeds", 1600)
     if final is None and grids:
         return grids[-1], grids
     return final, grids
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Samples of text. caption: which model wrote them."""
+
+    text: str
+    caption: str
+
+
+def writings_of(folder: Path) -> tuple[Writing | None, list[Writing]]:
+    """The text of the finished model (else the latest) and what was written during training, in order."""
+    drafts = [w for step, path in _steps(folder, "txt") if (w := _written(path, f"step {step:,}"))]
+    final = _written(folder / "final.txt", "the finished model, fixed seeds")
+    if final is None and drafts:
+        return drafts[-1], drafts
+    return final, drafts
+
+
+def legible(text: str) -> str:
+    """Text that HTML can hold: control characters and halves of pairs become U+FFFD, long text is cut."""
+    cut = text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + " …"
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else "\ufffd" for c in cut)
+
+
+def _steps(folder: Path, ending: str) -> list[tuple[int, Path]]:
+    """(step, file) of what was drawn during training, in order."""
+    found = ((re.fullmatch(r"step-(\d+)", p.stem), p) for p in folder.glob(f"step-*.{ending}"))
+    return sorted((int(m[1]), p) for m, p in found if m)
+
+
+def _written(path: Path, caption: str) -> Writing | None:
+    """The text in a file; None when it cannot be read."""
+    try:
+        return Writing(path.read_bytes().decode("utf-8", "replace"), caption)
+    except OSError:
+        return None

@@ -20,7 +20,7 @@ from genloom.core.files import write_atomic
 from genloom.core.run import CONFIG, MANIFEST, RunFolder
 from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
-from genloom.evaluate.pictures import samples_of
+from genloom.evaluate.pictures import legible, samples_of, writings_of
 
 MOST_LOGS = 12
 MOST_QUARANTINED = 50
@@ -45,6 +45,7 @@ def render(run: RunFolder) -> str:
     manifest = _optional(run.path / MANIFEST)
     data = _mapping(manifest.get("data"))
     final, grids = samples_of(run.samples)
+    written, drafts = writings_of(run.samples)
     evaluation, problem = _evaluation(run.evaluation)
     environment = Environment(
         loader=PackageLoader("genloom.evaluate", ""),
@@ -54,12 +55,15 @@ def render(run: RunFolder) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "integer": integer}
+    environment.filters["legible"] = legible
     return environment.get_template("report.html.j2").render(
         name=run.path.resolve().name,
         subtitle=_subtitle(config, data),
         facts=_facts(manifest),
         final=final,
         grids=grids,
+        written=written,
+        drafts=drafts,
         evaluation=evaluation,
         problem=problem,
         rows=[FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else [],
@@ -153,8 +157,7 @@ def bar(figure: Figure) -> Bar | None:
     if value is None or ceiling is None or floor is None:
         return None
     low, high = figure.interval or (value, value)
-    worse = floor > ceiling if figure.direction == "lower" else floor < ceiling
-    if not worse:
+    if not {"lower": floor > ceiling, "higher": floor < ceiling, "reference": floor != ceiling}[figure.direction]:
         return None
     unit = max(abs(ceiling), (high - low) / 2, 1e-4 * abs(floor))
 

@@ -262,7 +262,7 @@ def unseen(samples: Units, known: Ints) -> tuple[Ints, Ints]:
     return np.bincount(samples.sequence, new, minlength=len(samples)).astype(np.int64), samples.lengths
 
 
-def length_distance(a: Ints, b: Ints) -> float:
+def length_distance(a: Ints | NDArray[np.floating], b: Ints | NDArray[np.floating]) -> float:
     """Wasserstein-1 distance between two sets of lengths: the mean number of units by which lengths must change to turn
     one distribution into the other. Raises ValueError when one is empty."""
     if not len(a) or not len(b):
