@@ -24,12 +24,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 RESULTS = Path(__file__).parent / "results"
 
 
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0].split(":", 1)[1].strip() if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", required=True)
@@ -47,6 +41,7 @@ def main() -> None:
 
     import torch
     from judge import Judge
+    from records import command, cpu_model
 
     import genloom
     from genloom.core.config import parse_sets
@@ -79,7 +74,7 @@ def main() -> None:
         }
         print(json.dumps(results), flush=True)
     record = {
-        "command": " ".join(["python", "benchmarks/mnist_quality.py", *sys.argv[1:]]),
+        "command": command("mnist_quality.py", sys.argv[1:]),
         "recipe": a.recipe,
         "seed": a.seed,
         "budget_seconds": a.budget,
