@@ -62,6 +62,19 @@ def test_sampling_times_rise_from_0_to_1(steps: int) -> None:
     assert (times.diff() > 0).all()
 
 
+def test_the_usual_number_of_steps_is_8_on_data_and_16_on_codes_or_with_known_values() -> None:
+    def agree(flow: Flow, steps: int, condition: Condition) -> bool:
+        a, b = (flow.sample(2, condition, Rng(0), Flow.Options(steps=n)) for n in (None, steps))
+        return torch.equal(a, b)
+
+    label = torch.tensor([0, 1])
+    known = Condition(label=label, known=torch.zeros(2, 1, 8, 8), mask=torch.arange(8).expand(2, 1, 8, 8) < 4)
+    pixels, codes = family(noise=0.2), family(noise=0.2, latent=True)
+    assert agree(pixels, 8, Condition(label=label)) and not agree(pixels, 16, Condition(label=label))
+    assert agree(pixels, 16, known)
+    assert agree(codes, 16, Condition(label=label)) and not agree(codes, 8, Condition(label=label))
+
+
 # -- preconditioning --------------------------------------------------------------------------------------------------
 
 

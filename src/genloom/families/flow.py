@@ -157,7 +157,13 @@ class Flow(Family):
     class Options(Settings):
         """Settings of one call to sample."""
 
-        steps: int = setting(16, "Solver steps from noise to data.", unit="steps", ge=1, le=1000)
+        steps: int | None = setting(
+            None,
+            "Solver steps from noise to data; if none, 8, but 16 on codes or with known values.",
+            unit="steps",
+            ge=1,
+            le=1000,
+        )
         solver: Literal["heun", "euler", "adams"] = setting("heun", "heun (2 evaluations a step), adams or euler (1).")
         guidance: float | None = setting(
             None,
@@ -311,7 +317,8 @@ class Flow(Family):
     def sample(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
         labels = self._labels(condition, n)
         velocity = self.velocity(labels, *self._guidance(options), (options.guided_from, options.guided_until))
-        times = sampling_times(options.steps).to(self.mean.device)
+        usual = 8 if self.compressor is None and condition.known is None else 16
+        times = sampling_times(options.steps or usual).to(self.mean.device)
         x = rng.normal_each("noise", n, *self.shape)
         if condition.known is not None:
             if self.compressor is not None:
