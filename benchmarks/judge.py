@@ -83,7 +83,9 @@ class Judge:
         return self.judge(self.train[rows], self.train_labels[rows])
 
     def judge(self, x: Tensor, labels: Tensor) -> dict[str, Any]:
-        """Figures of samples x [N, 1, 28, 28] in [-1, 1] that were asked to show `labels`. k = 5 neighbours."""
+        """Figures of samples x [N, 1, 28, 28] in [-1, 1] that were asked to show `labels`, rounded as in files. k = 5
+        neighbours."""
+        x = as_bytes(x).float() / 127.5 - 1
         seen = self.features(x)
         with torch.no_grad():
             guess = torch.cat([self.net.classes(f).argmax(1) for f in seen.split(1000)])

@@ -24,12 +24,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 RESULTS = Path(__file__).parent / "results"
 
 
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0].split(":", 1)[1].strip() if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", required=True)
@@ -37,6 +31,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=600.0, help="seconds of training")
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
     parser.add_argument("--set", action="append", default=[], help="settings, as for genloom train")
+    parser.add_argument("--n", type=int, default=5000, help="samples to judge")
     parser.add_argument("--steps", default="", help="for flows: solver steps to compare, as in 8,16,50")
     parser.add_argument(
         "--out", type=Path, help="keep the run here; a finished run that is there is judged, not trained"
@@ -47,6 +42,7 @@ def main() -> None:
 
     import torch
     from judge import Judge
+    from records import command, cpu_model
 
     import genloom
     from genloom.core.config import parse_sets
@@ -70,22 +66,22 @@ def main() -> None:
     results: dict[str, Any] = {}
     for steps in [int(s) for s in a.steps.split(",") if s] or [None]:
         begin = time.process_time()
-        x, labels = run.sample_tensor(5000, seed=1, options={"steps": steps} if steps else None)
+        x, labels = run.sample_tensor(a.n, seed=1, options={"steps": steps} if steps else None)
         seconds = time.process_time() - begin
         assert labels is not None
         results["default" if steps is None else f"steps={steps}"] = {
             **judge.judge(x, labels),
-            "samples_per_second": round(5000 / seconds, 1),
+            "samples_per_second": round(a.n / seconds, 1),
         }
         print(json.dumps(results), flush=True)
     record = {
-        "command": " ".join(["python", "benchmarks/mnist_quality.py", *sys.argv[1:]]),
+        "command": command("mnist_quality.py", sys.argv[1:]),
         "recipe": a.recipe,
         "seed": a.seed,
         "budget_seconds": a.budget,
         "clock": a.clock,
         "samples": results,
-        "real_training_images": judge.real(),
+        "real_training_images": judge.real(a.n),
         "judge_accuracy": round(judge.accuracy, 4),
         "training": {
             k: manifest[k]
@@ -98,7 +94,7 @@ def main() -> None:
         "cpu": cpu_model(),
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"mnist_quality-{a.recipe}-{a.seed}.json"
+    path = RESULTS / f"mnist_quality-{a.recipe}-{a.seed}{'-steps' if a.steps else ''}.json"
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(path)
 

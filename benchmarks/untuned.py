@@ -52,6 +52,7 @@ def main() -> None:
     time.perf_counter = time.process_time
 
     import torch
+    from records import command, cpu_model
 
     import genloom
 
@@ -73,7 +74,7 @@ def main() -> None:
         print(name, {k: v["value"] for k, v in results[name]["figures"].items()}, flush=True)
     label = Path(source).name
     record = {
-        "command": " ".join(["python", "benchmarks/untuned.py", *sys.argv[1:]]),
+        "command": command("untuned.py", sys.argv[1:]),
         "budget_seconds": a.budget,
         "clock": "cpu",
         "results": results,
@@ -81,6 +82,7 @@ def main() -> None:
         "python": platform.python_version(),
         "threads": 1,
         "cores": os.cpu_count(),
+        "cpu": cpu_model(),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"untuned-{label}.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -3,7 +3,8 @@
 Liu et al. 2022, "Flow straight and fast"; Lipman et al. 2022, "Flow matching for generative modeling". Time runs from 0
 (noise n) to 1 (data x): x_t = t x + (1 - t) n, and the velocity is E[x - n | x_t]. The network is preconditioned as in
 Karras et al. 2022 (EDM), times are logit-normal as in Esser et al. 2024, classifier-free guidance follows Ho & Salimans
-2022. With `latent`, the same flow runs on the codes of a small autoencoder that is trained first (Rombach et al. 2022).
+2022, autoguidance Karras et al. 2024, "Guiding a diffusion model with a bad version of itself". With `latent`, the
+same flow runs on the codes of a small autoencoder that is trained first (Rombach et al. 2022).
 
 Shapes: `B` batch, `C` channels, `D` code width.
 """
@@ -16,6 +17,7 @@ from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
@@ -73,6 +75,35 @@ def sampling_times(steps: int, low: float = -4.0, high: float = 4.5) -> Tensor:
     return torch.cat([torch.zeros(1), inner, torch.ones(1)])
 
 
+# -- the weak net of autoguidance
+# ----------------------------------------------------------------------------------------
+
+
+class Snapshot(nn.Module):
+    """A net's parameters as they were once, in buffers: saved with the family, neither trained nor averaged."""
+
+    kept: Tensor
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.tensor(False))
+        self.names = {n: n.replace(".", "/") for n, _ in net.named_parameters()}
+        for name, p in net.named_parameters():
+            self.register_buffer(self.names[name], p.detach().clone())
+
+    @torch.no_grad()
+    def keep(self, net: nn.Module) -> None:
+        """Copy the net's parameters as they are now."""
+        for name, p in net.named_parameters():
+            self.get_buffer(self.names[name]).copy_(p)
+        self.kept.fill_(True)
+
+    def forward(self, net: nn.Module, *inputs: Tensor) -> Tensor:
+        """net(*inputs) with the parameters kept."""
+        out: Tensor = functional_call(net, {n: self.get_buffer(b) for n, b in self.names.items()}, inputs)
+        return out
+
+
 # -- the family
 # ----------------------------------------------------------------------------------------------------------
 
@@ -97,13 +128,24 @@ class Flow(Family):
         dropout: float = setting(
             0.0, "Dropout in the residual blocks, against overfitting of small sets.", unit="share", ge=0, lt=1
         )
-        time_mean: float = setting(0.5, "Mean log-odds of the training times.")
+        time_mean: float | None = setting(
+            None, "Mean log-odds of the training times; if none, -0.5 on data and 0.5 on codes."
+        )
         time_spread: float = setting(1.2, "Standard deviation of the log-odds of the training times.", gt=0)
         drop_label: float = setting(
             0.1, "Share of examples trained without their class, for guidance.", unit="share", ge=0, le=1
         )
         guidance: float | None = setting(
-            None, "Guidance when sampling does not say; if none, 1.25 on data and 1 on codes.", ge=0, le=20
+            None,
+            "Guidance when sampling does not say; if none, 1.25 on data without autoguidance, else 1.",
+            ge=0,
+            le=20,
+        )
+        autoguidance: float = setting(
+            1.0, "Guidance of samples away from a weak net: this net, early in its training; 1 keeps none.", ge=1, le=20
+        )
+        weak_at: float = setting(
+            0.05, "Share of the flow's training after which the weak net is kept.", unit="share", gt=0, lt=1
         )
         latent: bool = setting(False, "Run the flow on the codes of an autoencoder trained first.")
         mlp_width: int = setting(512, "Width of the network on codes.", ge=8)
@@ -115,13 +157,22 @@ class Flow(Family):
     class Options(Settings):
         """Settings of one call to sample."""
 
-        steps: int = setting(16, "Solver steps from noise to data.", unit="steps", ge=1, le=1000)
+        steps: int | None = setting(
+            None,
+            "Solver steps from noise to data; if none, 8, but 16 on codes or with known values.",
+            unit="steps",
+            ge=1,
+            le=1000,
+        )
         solver: Literal["heun", "euler", "adams"] = setting("heun", "heun (2 evaluations a step), adams or euler (1).")
         guidance: float | None = setting(
             None,
             "Classifier-free guidance: 1 is none, more follows the class more closely; if none, the run's.",
             ge=0,
             le=20,
+        )
+        autoguidance: float | None = setting(
+            None, "Guidance away from the weak net: 1 is none; if none, the run's.", ge=0, le=20
         )
         guided_from: float = setting(0.0, "Time, from 0 (noise) to 1 (data), at which guidance begins.", ge=0, le=1)
         guided_until: float = setting(1.0, "Time at which guidance ends.", ge=0, le=1)
@@ -169,6 +220,7 @@ class Flow(Family):
                 dropout=config.dropout,
             )
             self.shape = spec.shape
+        self.weak = Snapshot(self.net) if config.autoguidance != 1 else None
 
     def players(self) -> dict[str, nn.Module]:
         if self.compressor is None:
@@ -215,13 +267,17 @@ class Flow(Family):
     # ---------------------------------------------------------------------------------------------------------
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
+        begin = 0.0
         if self.compressor is not None:
-            share = self.config.compressor.share
-            if clock.fraction < share:
-                yield from self.compressor.updates(batch, Clock(clock.step, clock.fraction / share), rng)
+            begin = self.config.compressor.share
+            if clock.fraction < begin:
+                yield from self.compressor.updates(batch, Clock(clock.step, clock.fraction / begin), rng)
                 return
             assert self._codes is not None and batch.index is not None
             batch = batch.with_x(self._codes[batch.index])
+        due = clock.fraction >= begin + self.config.weak_at * (1 - begin)
+        if self.weak is not None and due and not self.weak.kept:
+            self.weak.keep(self.net)  # not the average: its noise of a high learning rate is part of being weak
         yield Update("flow", self.loss(batch, rng))
 
     def loss(self, batch: Batch, rng: Rng) -> Tensor:
@@ -229,9 +285,9 @@ class Flow(Family):
         time."""
         size = len(batch)
         x = batch.x - self.mean
-        logit = self.config.time_mean + self.config.time_spread * torch.special.ndtri(
-            rng.stratified("time", size).clamp(1e-5, 1 - 1e-5)
-        )
+        usual = 0.5 if self.config.latent else -0.5
+        mean = usual if self.config.time_mean is None else self.config.time_mean
+        logit = mean + self.config.time_spread * torch.special.ndtri(rng.stratified("time", size).clamp(1e-5, 1 - 1e-5))
         t = _like(torch.sigmoid(logit), x)
         noise = rng.normal("noise", *x.shape)
         skip, scale, inputs = self.preconditioning(t)
@@ -260,11 +316,9 @@ class Flow(Family):
     @torch.no_grad()
     def sample(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
         labels = self._labels(condition, n)
-        guidance = next(
-            g for g in (options.guidance, self.config.guidance, 1.0 if self.config.latent else 1.25) if g is not None
-        )
-        velocity = self.velocity(labels, guidance, (options.guided_from, options.guided_until))
-        times = sampling_times(options.steps).to(self.mean.device)
+        velocity = self.velocity(labels, *self._guidance(options), (options.guided_from, options.guided_until))
+        usual = 8 if self.compressor is None and condition.known is None else 16
+        times = sampling_times(options.steps or usual).to(self.mean.device)
         x = rng.normal_each("noise", n, *self.shape)
         if condition.known is not None:
             if self.compressor is not None:
@@ -277,20 +331,43 @@ class Flow(Family):
             return self.compressor.decode(x * self.code_spread + self.code_mean, labels).clamp(-1, 1)
         return (x + self.mean).clamp(-1, 1)
 
-    def velocity(self, labels: Tensor, guidance: float = 1.0, between: tuple[float, float] = (0.0, 1.0)) -> Velocity:
-        """dx/dt under the learned flow: v(x, t | class), guided as v(none) + guidance (v(class) - v(none)) at times
-        `between` (Kynkaanniemi et al. 2024: guidance helps in the middle of the way)."""
+    def _guidance(self, options: Flow.Options) -> tuple[float, float]:
+        """(guidance, autoguidance) of one call. Raises InputError when it asks for a weak net that was not kept."""
+        if self.weak is None and options.autoguidance not in (None, 1.0):
+            raise InputError("this run kept no weak net to be guided away from; train with family.autoguidance=1.5")
+        auto = self.config.autoguidance if options.autoguidance is None else options.autoguidance
+        if self.weak is None or not self.weak.kept:  # so early in the training
+            auto = 1.0
+        usual = 1.25 if auto == 1 and not self.config.latent else 1.0
+        return next(g for g in (options.guidance, self.config.guidance, usual) if g is not None), auto
+
+    def velocity(
+        self,
+        labels: Tensor,
+        guidance: float = 1.0,
+        autoguidance: float = 1.0,
+        between: tuple[float, float] = (0.0, 1.0),
+    ) -> Velocity:
+        """dx/dt under the learned flow: v(x, t | class) + (guidance - 1) (v(class) - v(none)) + (autoguidance - 1)
+        (v(class) - v of the weak net (class)), guided at times `between` (Kynkaanniemi et al. 2024: guidance helps in
+        the middle of the way)."""
         none = torch.full_like(labels, self.classes)
         wanted = guidance != 1 and bool((labels != none).any())
 
         def v(x: Tensor, t: Tensor) -> Tensor:
             skip, scale, inputs = self.preconditioning(t)
             logit = torch.logit(t.clamp(2e-3, 1 - 2e-3)).expand(len(x))
-            if not wanted or not between[0] <= float(t) <= between[1]:
-                return skip * x + scale * self.net(x * inputs, logit, labels).float()
-            both = self.net(torch.cat([x, x]) * inputs, logit.repeat(2), torch.cat([labels, none])).float()
-            given, free = both.chunk(2)
-            return skip * x + scale * (free + guidance * (given - free))
+            guided = between[0] <= float(t) <= between[1]
+            if wanted and guided:
+                both = self.net(torch.cat([x, x]) * inputs, logit.repeat(2), torch.cat([labels, none])).float()
+                given, free = both.chunk(2)
+                out = given + (guidance - 1) * (given - free)
+            else:
+                out = given = self.net(x * inputs, logit, labels).float()
+            if autoguidance != 1 and guided:
+                assert self.weak is not None
+                out = out + (autoguidance - 1) * (given - self.weak(self.net, x * inputs, logit, labels).float())
+            return skip * x + scale * out
 
         return v
 

@@ -1,4 +1,4 @@
-"""Handwritten digits (28x28, 10 classes) by a class-conditional flow on pixels."""
+"""Handwritten digits (28x28, 10 classes) by a class-conditional flow on pixels with autoguidance."""
 
 from typing import Any
 
@@ -13,5 +13,6 @@ def recipe() -> dict[str, Any]:
     return {
         "model": "flow",
         "kind": "image",
+        "family": {"autoguidance": 1.5},
         "train": {"budget": 600.0, "batch": 128},
     }
