@@ -257,6 +257,14 @@ def test_the_columns_can_be_asked_for(tmp_path: Path) -> None:
         ready(path, DataConfig(label="kidn"))
 
 
+def test_columns_of_plain_text_are_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.txt", PROSE)
+    for config in (DataConfig(column="text"), DataConfig(label="kind")):
+        with pytest.raises(InputError, match=r"are for tables .* is plain text"):
+            ready(path, config)
+    assert ready(path, DataConfig(label="none")).train.total
+
+
 def test_the_longest_column_of_words_is_the_text(tmp_path: Path) -> None:
     path = rows(
         tmp_path / "a.csv", ["n", "short", "long"], [[10**9 + i, f"s{i}", f"much longer {i}"] for i in range(20)]

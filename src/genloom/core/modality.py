@@ -20,7 +20,7 @@ from genloom.core.spec import Grid, Spec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Shown = Union["Image", str]  # noqa: UP007 (Image is known to type checkers only): a picture, or text to be read as it is
+Shown = Union["Image", str]  # a picture, or text to be read as it is
 
 
 @dataclass(frozen=True)
