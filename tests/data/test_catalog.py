@@ -130,3 +130,66 @@ def test_the_fashion_picture_alone_is_900_images_with_a_notice(tmp_path: Path, m
     assert len(items) == 900 and np.array_equal(items.read(31), tiles[31])
     assert items.label(89) == "T-shirt/top" and items.label(90) == "Trouser"
     assert "its 900 images, not the 70,000" in source.notices[0]
+
+
+def known(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path) -> None:
+    """Let the files in `folder` be the known ones of the set."""
+    files = tuple(
+        dataclasses.replace(f, digest="sha256:" + hashlib.sha256((folder / f.name).read_bytes()).hexdigest())
+        for f in catalog._ENTRIES[name].files
+    )
+    replace(monkeypatch, name, files=files)
+    monkeypatch.setenv("GENLOOM_DATA", str(folder.parent))
+
+
+def test_shakespeare_is_divided_as_it_commonly_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(f"Citizen {i}:\nSpeak, speak.\n\n" for i in range(41))
+    (tmp_path / "tinyshakespeare").mkdir()
+    (tmp_path / "tinyshakespeare/input.txt").write_text(text)
+    known(monkeypatch, "tinyshakespeare", tmp_path / "tinyshakespeare")
+    p = prepare("tinyshakespeare", None, {}, DataConfig(validation=0.3, test=0.3))
+    assert p.modality.spec.stream and p.name == "tinyshakespeare"
+    assert [s.total for s in (p.train, p.validation, p.test)] == [
+        int(0.9 * len(text)),
+        len(text) - int(0.9 * len(text)),
+        0,
+    ]
+    lines = prepare("tinyshakespeare", "text", {"unit": "line"}, DataConfig(validation=0.3, test=0.3))
+    assert not lines.modality.spec.stream and len(lines.test)
+
+
+def test_captions_and_poems_lie_in_folders_of_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zipfile
+
+    (tmp_path / "texygen").mkdir()
+    for name, n in (("image_coco.txt", 40), ("test_coco.txt", 20)):
+        (tmp_path / "texygen" / name).write_text("\n".join(f"{name[:1]} photo of {i} cats." for i in range(n)))
+    known(monkeypatch, "coco-captions", tmp_path / "texygen")
+    p = prepare("coco-captions", None, {}, DataConfig(validation=0))
+    assert [len(s) for s in (p.train, p.validation, p.test)] == [40, 0, 20] and p.modality.config.unit == "line"
+
+    poems = [{"author": "李白", "title": "x", "paragraphs": [f"第{i}行，", "舉頭望明月。"]} for i in range(30)]
+    (tmp_path / "chinese-poetry").mkdir()
+    with zipfile.ZipFile(tmp_path / "chinese-poetry/tang-shi.zip", "w") as z:
+        z.writestr("全唐诗/poet.tang.0.json", json.dumps(poems))
+        z.writestr("全唐诗/唐诗三百首.json", json.dumps(poems[:3]))
+        z.writestr("LICENSE", "MIT")
+    known(monkeypatch, "tang-poems", tmp_path / "chinese-poetry")
+    p = prepare("tang-poems", None, {}, DataConfig())
+    assert sum(map(len, (p.train, p.validation, p.test))) == 30 and p.condition.classes == ()
+    row = int(p.train.origins[0].rsplit(":", 1)[1]) - 1
+    assert p.modality.decode(p.train.batch([0]).x[0]) == f"第{row}行，\n舉頭望明月。"
+    assert p.modality.config.tokenizer == "char"
+
+
+def test_text_that_is_not_here_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        InputError, match=r"tang-poems cannot be downloaded .* into the folder chinese-poetry of \$GENL"
+    ):
+        prepare("tang-poems", None, {}, DataConfig())
+    files = tuple(
+        dataclasses.replace(f, url=f"http://127.0.0.1:9/{f.name}") for f in catalog._ENTRIES["coco-captions"].files
+    )
+    replace(monkeypatch, "coco-captions", files=files)
+    with pytest.raises(GenloomError, match="coco-captions is not on this machine"):
+        prepare("coco-captions", None, {}, DataConfig())

@@ -73,7 +73,12 @@ def is_archive(path: Path) -> bool:
 
 def members_of(path: Path) -> list[Member]:
     """The files in a zip or tar. Raises InputError for a damaged, encrypted or hostile one."""
-    return list(_zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path))
+    return list(each_member(path))
+
+
+def each_member(path: Path) -> Iterator[Member]:
+    """`members_of` one after the other, for looking at the first few. Raises as it does."""
+    return _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path)
 
 
 def stem(path: Path) -> str:

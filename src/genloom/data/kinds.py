@@ -13,7 +13,7 @@ from genloom.core.discover import module, names, only_class
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.modality import Modality
 from genloom.data import catalog
-from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, is_archive, members_of
+from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, each_member, is_archive
 from genloom.data.arrays import is_idx, pair
 from genloom.data.blobs import file_blob, head_of
 from genloom.data.passages import sample
@@ -22,7 +22,7 @@ from genloom.data.table import holds_paths
 from genloom.data.tree import IGNORED
 
 MODALITIES = "genloom.modalities"
-LOOKED_AT = 2000  # files of a folder
+LOOKED_AT = 2000  # files of a folder or archive
 _TABLES = (".csv", ".tsv")
 
 
@@ -48,7 +48,7 @@ def find_kind(data: Any) -> str:
     if name.endswith((".npy", ".npz")) or is_idx(path):
         return "image"
     if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
-        return _of_names(m.name for m in members_of(path))
+        return _of_names(m.name for m in itertools.islice(each_member(path), LOOKED_AT))
     if name.removesuffix(".gz").endswith(_TABLES):
         return "image" if _lists_files(path) else "text"
     plain = name.removesuffix(".gz")
@@ -78,7 +78,7 @@ def _of_contents(path: Path) -> str:
     if not path.is_file():
         return "image"
     if is_archive(path):
-        return _of_names(m.name for m in members_of(path))
+        return _of_names(m.name for m in itertools.islice(each_member(path), LOOKED_AT))
     try:
         return "text" if sample(file_blob(path), 2**16).strip() else "image"
     except (Unreadable, InputError):

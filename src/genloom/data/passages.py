@@ -22,15 +22,22 @@ Ints = NDArray[np.int64]
 
 
 class Spans:
-    """N pieces of a blob. starts, sizes [N] in bytes; characters [N]; numbers [N]: of the line, from 1, or None for
-    pieces.
+    """N pieces of a blob. starts, sizes: [N] in bytes. numbers: [N] of lines, from 1. characters: [N] of pieces of a
+    stream.
     """
 
     def __init__(
-        self, blob: Blob, encoding: str, starts: Ints, sizes: Ints, characters: Ints, numbers: NDArray[np.int32] | None
+        self,
+        blob: Blob,
+        encoding: str,
+        starts: Ints,
+        sizes: NDArray[np.int64] | NDArray[np.int32],
+        numbers: NDArray[np.int32] | None = None,
+        characters: Ints | None = None,
     ) -> None:
         self.blob, self.encoding, self.starts, self.sizes = blob, encoding, starts, sizes
-        self.characters, self.name, self._numbers = characters, blob.name, numbers
+        self.name, self._numbers = blob.name, numbers
+        self.characters = np.zeros(0, np.int64) if characters is None else characters
         self._reader = Reader(blob)
 
     def __len__(self) -> int:
@@ -71,7 +78,7 @@ class Spans:
                     characters[k : k + 1] = [inside, characters[k] - inside]
                 k += 1
             found.append(k)
-        return Spans(self.blob, self.encoding, _ints(starts), _ints(sizes), _ints(characters), self._numbers), found
+        return Spans(self.blob, self.encoding, _ints(starts), _ints(sizes), None, _ints(characters)), found
 
 
 def _ints(values: list[int]) -> Ints:
@@ -164,7 +171,7 @@ _BLANK = re.compile(r"\s*\Z")
 def _lines(blob: Blob, encoding: str, start: int) -> Spans:
     """A newline is the byte 10 in every encoding here that is not UTF-16 or UTF-32."""
     kind = np.dtype(_WIDTHS.get(encoding, "u1"))
-    starts, sizes, characters, numbers = [], [], [], []
+    starts, sizes, numbers = [], [], []
     number, head, before = 1, "", b""
     for chunk in _ended(blob, encoding, start):
         if len(before) > MAX_LINE:
@@ -177,16 +184,12 @@ def _lines(blob: Blob, encoding: str, start: int) -> Spans:
         carriage = np.array([p.endswith("\r") for p in parts[:-1]], dtype=bool)
         keep = np.array([not _BLANK.match(p) for p in parts[:-1]], dtype=bool)
         starts.append(origin + first[keep])
-        sizes.append((ends - first - kind.itemsize * carriage)[keep])
-        characters.append(np.array([len(p) for p in parts[:-1]], dtype=np.int64)[keep] - carriage[keep])
+        sizes.append((ends - first - kind.itemsize * carriage)[keep].astype(np.int32))
         numbers.append((number + np.flatnonzero(keep)).astype(np.int32))
         number += len(ends)
         begin = int(ends[-1]) + kind.itemsize if len(ends) else 0
         head, before = parts[-1], raw[begin:]
-    return Spans(
-        blob, encoding, np.concatenate(starts), np.concatenate(sizes), np.concatenate(characters),
-        np.concatenate(numbers),
-    )  # fmt: skip
+    return Spans(blob, encoding, np.concatenate(starts), np.concatenate(sizes), np.concatenate(numbers))
 
 
 def _ended(blob: Blob, encoding: str, start: int) -> Iterator[_Chunk]:
@@ -217,7 +220,7 @@ def _pieces(blob: Blob, encoding: str, start: int) -> Spans:
         add(at, size - rest, cut or len(text))
         at, size, text = at + size - rest, rest, text[cut:] if cut else ""
     add(at, size, len(text))
-    return Spans(blob, encoding, _ints(starts), _ints(sizes), _ints(characters), None)
+    return Spans(blob, encoding, _ints(starts), _ints(sizes), None, _ints(characters))
 
 
 def _width(chunk: _Chunk, rest: str, encoding: str) -> int:

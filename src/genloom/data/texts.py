@@ -205,6 +205,9 @@ def _items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequenc
     tables = [p for p in placed if p.blob.ending in ENDINGS]
     if tables and (len(tables) == len(placed) or (wishes.unit == "auto" and 2 * len(tables) > len(placed))):
         return _table_items(name, tables, wishes, [*notices, *_left_out(len(placed) - len(tables), "text")])
+    asked = wishes.column or (wishes.label if wishes.label != "none" else None)
+    if asked is not None:
+        raise InputError(f"data.column and data.label are for tables (.csv, .jsonl, ...); {name} is plain text")
     notices = [*notices, *_left_out(len(tables), "table")]
     placed = [p for p in placed if p.blob.ending not in ENDINGS]
     unit, why = (wishes.unit, "") if wishes.unit != "auto" else choose_unit(placed)
@@ -315,7 +318,7 @@ def choose_unit(placed: Sequence[Placed]) -> tuple[str, str]:
             return "line", f"{name} is a list: every line is an example; {change}"
         return "stream", f"{name} is one long text, held out at its end; {change}"
     heads = []
-    for p in placed[: LISTS + 1]:
+    for p in sorted(placed[: LISTS + 1], key=lambda p: p.blob.offset):
         try:
             heads.append(passages.sample(p.blob, LONG))
         except Unreadable:

@@ -45,7 +45,7 @@ from genloom.data.vocabulary import (
 STREAM = 1024  # tokens of a sample from a stream, unless asked otherwise
 SMALL, DISTINCT = 5_000_000, 500  # characters in all, and different ones, up to which characters are the tokens
 CJK_SMALL = 50_000_000  # the same for Chinese and Japanese, of which a character says as much as a word part
-LEARNT = 50_000_000  # characters from which byte pairs are learnt and the longest example is counted exactly
+LEARNT = 20_000_000  # characters from which byte pairs are learnt and the longest example is counted exactly
 VOCABS = ((1_000_000, 1024), (5_000_000, 2048), (20_000_000, 4096), (100_000_000, 8192))  # up to characters: ids
 MOST_VOCAB = 16384
 
