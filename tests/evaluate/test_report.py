@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from genloom.core.errors import GenloomError, InputError
-from genloom.evaluate.evaluation import KINDS, Evaluation, Figure
+from genloom.evaluate.evaluation import KINDS, Evaluation, Figure, Passage
 from genloom.evaluate.report import CEILING_AT, FLOOR_AT, bar, duration, moment, number, write_report
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -281,3 +282,46 @@ def test_words_and_numbers() -> None:
     ]
     assert [duration(s) for s in (None, 9.25, 598.3, 3720)] == ["", "9.2 s", "9 min 58 s", "1 h 2 min"]
     assert moment("yesterday") == "yesterday" and moment(None) == ""
+
+
+@pytest.fixture
+def story(run: Path) -> Path:
+    """The same run, of text: samples as text, passages that repeat the training data."""
+    for file in (run / "samples").iterdir():
+        file.unlink()
+    (run / "samples" / "final.txt").write_text("床前明月光，\n  疑是地上霜。 " + HOSTILE, "utf-8")
+    (run / "samples" / "step-00000128.txt").write_bytes(b"later \x00\x1b[31m \xff end")
+    (run / "samples" / "step-00000008.txt").write_text("earlier", "utf-8")
+    document = json.loads((run / "evaluation.json").read_text("utf-8"))
+    passage = Passage("明月" + HOSTILE, 21, "characters", "床前", "光", "举头望", "，低头思故乡")
+    document["passages"] = [asdict(passage)]
+    document["reference"] |= {"what": "held-out pieces of 9 tokens", "real": "held-out data"}
+    document["figures"] = [asdict(figure("bleu_2", 0.5, ceiling=0.8, floor=0.1, interval=(0.4, 0.6)))]
+    (run / "evaluation.json").write_text(json.dumps(document), "utf-8")
+    return run
+
+
+def test_text_is_shown_as_text(story: Path) -> None:
+    html, found = page(story)
+    assert "床前明月光，\n  疑是地上霜。 " + HOSTILE in found.text
+    assert html.count('<div class="text">') == 5 and re.search(r"\.text \{[^}]*white-space: pre-wrap", html)
+    assert found.count("img") == 0 and "<script" not in html
+    # control characters and broken bytes are replaced, not passed on
+    assert "later \ufffd\ufffd[31m \ufffd end" in found.text and not re.search(r"[\x00-\x08\x0b-\x1f]", html)
+    assert found.text.index("earlier") < found.text.index("later")
+
+
+def test_passages_stand_beside_the_training_text(story: Path) -> None:
+    html, found = page(story)
+    assert found.count("mark") == 2 and "21 characters shared" in found.text
+    assert re.search(r'<div class="text">床前<mark>明月&lt;script.*?</mark>光</div>', html)
+    assert re.search(r'<div class="text">举头望<mark>明月&lt;script.*?</mark>，低头思故乡</div>', html)
+    assert "held-out pieces of 9 tokens" in found.text and "right mark: held-out data" in found.text
+
+
+def test_a_figure_that_should_be_as_in_real_data_has_a_bar_on_either_side() -> None:
+    above = bar(figure("distinct_2", 0.9, ceiling=0.8, floor=1.0, interval=None))
+    below = bar(figure("self_bleu", 0.4, ceiling=0.6, floor=0.2, interval=None))
+    assert above is not None and below is not None
+    assert above.value == pytest.approx((FLOOR_AT + CEILING_AT) / 2) == below.value
+    assert bar(figure("repetition", 0.1, ceiling=0.1, floor=0.1)) is None

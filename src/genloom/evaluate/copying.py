@@ -10,7 +10,7 @@ import numpy as np
 from genloom.core.modality import Modality, Sequential
 from genloom.data.sequences import Sequences
 from genloom.evaluate.evaluation import Passage
-from genloom.evaluate.passages import Ints, contents, decoded
+from genloom.evaluate.passages import Ints, as_one, contents, decoded
 from genloom.metrics.verbatim import Runs, Text
 
 MOST_SEARCHED = 20_000_000  # tokens of more training data the beginning is searched
@@ -19,7 +19,8 @@ SHOWN, AROUND = 6, 160  # passages shown, and tokens of what stands around them
 
 @dataclass(frozen=True)
 class Training:
-    """Training data to be searched. unit: what lengths are told in. examples: how many there are."""
+    """Training data to be searched. unit: what lengths are told in. examples: how many there are (tokens of a
+    stream)."""
 
     text: Text
     inside: Sequences
@@ -31,7 +32,7 @@ class Training:
     @classmethod
     def of(cls, train: Sequences, modality: Modality[Any]) -> Training:
         assert isinstance(modality, Sequential)
-        inside = contents(train)
+        inside = as_one(contents(train))
         notices: tuple[str, ...] = ()
         if inside.total > MOST_SEARCHED:
             notices = (
@@ -41,7 +42,8 @@ class Training:
             inside = Sequences(inside.spec, inside.tokens[:MOST_SEARCHED], starts, None, list)
         known = modality.sizes(decoded(inside, modality, 0, 0, 1)) if inside.total else {}
         unit = "characters" if "character" in known else "tokens"
-        return cls(Text(inside.tokens, inside.spec.vocab, inside.starts), inside, modality, unit, len(train), notices)
+        count = train.total if train.spec.stream else len(train)
+        return cls(Text(inside.tokens, inside.spec.vocab, inside.starts), inside, modality, unit, count, notices)
 
     def longest(self, s: Sequences) -> Ints:
         """[N] length of the longest passage that each example shares with the training data, in characters where the

@@ -19,7 +19,7 @@ class Figure:
     interval: 95%. ceiling: the same figure of training examples against the same reference, in the same number (class
     figures: of the reference itself, which the classifier did not learn from; what is compared with the training data:
     of held-out examples). floor: of a trivial baseline. n, reference_n: samples and real examples that went in
-    (likelihoods: tokens predicted and examples); figures of different n must not be compared.
+    (likelihoods: tokens predicted and the rows they stand in); figures of different n must not be compared.
     """
 
     name: str

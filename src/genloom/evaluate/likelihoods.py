@@ -141,10 +141,10 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
         model.fit(train.tokens)
     context, stride = int(family.context), int(family.stride)
     scored = _Scored(family, counts, single, "label" in family.honours())
-    figures, losing = scored.figures(whole(held, context, data.modality), len(held), _how(context, stride, spec))
+    figures, losing = scored.figures(whole(held, context, data.modality), _how(context, stride, spec))
     short = windows(held, data.modality)
     if len(short.sizes["token"]):
-        more, worse = scored.window_figures(short, len(held))
+        more, worse = scored.window_figures(short)
         figures, losing = figures[:2] + more + figures[2:], losing + worse
     return Likelihoods(tuple(figures), (*notices, *losing))
 
@@ -185,11 +185,11 @@ class _Scored:
     def _counted(self, plan: Plan, model: KneserNey) -> Floats:
         return plan.nats(lambda x, _: model.surprise(x), torch.device("cpu"), False)
 
-    def figures(self, plan: Plan, examples: int, how: str) -> tuple[list[Figure], list[str]]:
+    def figures(self, plan: Plan, how: str) -> tuple[list[Figure], list[str]]:
         """The figures of the whole split, and what must be said of them."""
         own, known, alone = self._nats(plan)
         tokens, out = plan.sizes["token"], []
-        n = (int(tokens.sum()), examples)
+        n = (int(tokens.sum()), len(tokens))
         bound = "" if self.family.exact else "an upper bound; "
         uniform = math.log(self.counts.vocab)
         mean = {name: ratio(v, tokens)[0] for name, v in (("own", own), ("counts", known), ("single", alone))}
@@ -207,7 +207,7 @@ class _Scored:
         out.append(figure_of("perplexity", _exp(value), None, _exp(floor), n, how, bound.rstrip("; ")))
         return out, _losing(mean["own"], mean["counts"], "token", "")
 
-    def window_figures(self, plan: Plan, examples: int) -> tuple[list[Figure], list[str]]:
+    def window_figures(self, plan: Plan) -> tuple[list[Figure], list[str]]:
         """The figure in windows of 64; per character where the modality counts them."""
         if not plan.sizes.get("character", np.zeros(1)).sum():
             return [], []
@@ -216,7 +216,7 @@ class _Scored:
         value, floor, single = (ratio(v, sizes) for v in (own, known, alone))
         how = f"windows that predict {WINDOW} tokens each and know nothing of the window before"
         note = f"counts of single tokens get {single[0]:.4g}"
-        n = (int(plan.sizes["token"].sum()), examples)
+        n = (int(plan.sizes["token"].sum()), len(sizes))
         figure = figure_of("nats_per_character_64", value, None, floor, n, how, note)
         return [figure], _losing(value[0], floor[0], "character", f" in windows of {WINDOW}")
 

@@ -57,6 +57,13 @@ def joined(parts: Sequence[Sequences]) -> Sequences:
     return Sequences(parts[0].spec, np.concatenate(tokens), np.concatenate(starts), labels, list)
 
 
+def as_one(s: Sequences) -> Sequences:
+    """A stream as one example: its examples follow on one another. Documents as they are."""
+    if not s.spec.stream:
+        return s
+    return Sequences(s.spec, s.tokens, np.array([0, s.total], dtype=np.int64), None, list)
+
+
 def from_rows(x: Tensor, spec: Tokens) -> Sequences:
     """Samples x int64 [N, T]: each up to its first eos, without padding at its end."""
     rows = x.numpy()
@@ -69,7 +76,8 @@ def from_rows(x: Tensor, spec: Tokens) -> Sequences:
 
 
 def pieces(s: Sequences, size: int) -> Sequences:
-    """Every example cut into pieces of `size` tokens; the shorter rest of a stream's example is left out."""
+    """Every document, or the stream, cut into pieces of `size` tokens; the shorter rest of a stream is left out."""
+    s = as_one(s)
     counts = s.lengths // size if s.spec.stream else -(-s.lengths // size)
     begins = places(np.zeros(len(s), dtype=np.int64), counts) * size + np.repeat(s.starts[:-1], counts)
     lengths = np.minimum(size, np.repeat(s.starts[1:], counts) - begins)
@@ -90,7 +98,7 @@ def drawn(s: Sequences, n: int, seed: int) -> Sequences:
 
 
 def contents(s: Sequences) -> Sequences:
-    """Without pad, bos and eos (of a stream, which has none of them inside, as it is)."""
+    """Without pad, bos and eos. Pieces of a stream, which have none of them inside, as they are."""
     if s.spec.stream:
         return s
     tokens = np.asarray(s.tokens)
@@ -116,6 +124,7 @@ def known_units(s: Sequences, modality: Modality[object]) -> set[str]:
     """All different units of the training examples."""
     assert isinstance(modality, Sequential)
     out: set[str] = set()
+    s = as_one(s)
     for i in range(len(s)):
         length = int(s.lengths[i])
         for first in range(0, length, LONG):
