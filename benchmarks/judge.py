@@ -82,9 +82,9 @@ class Judge:
         rows = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))[:n]
         return self.judge(self.train[rows], self.train_labels[rows])
 
-    def judge(self, x: Tensor, labels: Tensor) -> dict[str, Any]:
-        """Figures of samples x [N, 1, 28, 28] in [-1, 1] that were asked to show `labels`, rounded as in files. k = 5
-        neighbours."""
+    def judge(self, x: Tensor, labels: Tensor | None) -> dict[str, Any]:
+        """Figures of samples x [N, 1, 28, 28] in [-1, 1] that were asked to show `labels` (None: nothing was
+        asked), rounded as in files. k = 5 neighbours."""
         x = as_bytes(x).float() / 127.5 - 1
         seen = self.features(x)
         with torch.no_grad():
@@ -101,7 +101,7 @@ class Judge:
             "coverage": round(balls.coverage, 4),
             "class_entropy": round(float(-(shares * shares.clamp(min=1e-12).log()).sum()), 4),
             "classes_present": int((shares > 0).sum()),
-            "label_agreement": round(float((guess == labels).double().mean()), 4),
+            "label_agreement": None if labels is None else round(float((guess == labels).double().mean()), 4),
             "exact_copies": self.copies(x),
             "n": len(x),
         }

@@ -68,7 +68,6 @@ def main() -> None:
         begin = time.process_time()
         x, labels = run.sample_tensor(a.n, seed=1, options={"steps": steps} if steps else None)
         seconds = time.process_time() - begin
-        assert labels is not None
         results["default" if steps is None else f"steps={steps}"] = {
             **judge.judge(x, labels),
             "samples_per_second": round(a.n / seconds, 1),

@@ -129,6 +129,15 @@ class Residuals(nn.Module):
         return x
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention, each [B, H, N, C / H]; on a CPU in fp32, because PyTorch's backward pass in bf16 takes up to
+    five times as long there (docs/log.md)."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
+
+
 class Attention(nn.Module):
     """Self-attention over all positions of a grid, with a learned embedding of each position."""
 
@@ -146,7 +155,7 @@ class Attention(nn.Module):
         """[B, C, *size] -> the same."""
         t = self.norm(x).flatten(2).mT + self.position
         q, k, v = self.qkv(t).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, H, N, C / H]
-        t = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        t = attend(q, k, v).transpose(1, 2).flatten(2)
         return x + self.out(t).mT.reshape(x.shape)
 
 
