@@ -7,8 +7,8 @@ split, beside counts and a plain GPT.
 Trains through `genloom.train` with one thread. Windows: of a stream, non-overlapping ones of 64 tokens, each scored
 without what comes before it; else the documents one by one, cut where the context ends. Own, of streams: as the model
 reads, with a sliding window or its carried state. --plain also trains a plain GPT for the same time, as wide, deep and
-long as a transformer of ours. Writes results/text_quality-DATA-RECIPE-BUDGET-SEED.json. Time is CPU time of the process, so that
-other work on the machine does not change the result; --clock wall takes the wall's.
+long as a transformer of ours. Writes results/text_quality-DATA-RECIPE-BUDGET-SEED.json. Time is CPU time of the
+process, so that other work on the machine does not change the result; --clock wall takes the wall's.
 """
 
 from __future__ import annotations

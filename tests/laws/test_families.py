@@ -23,8 +23,9 @@ from genloom.families import family_names, find_family
 from genloom.run import generate
 
 FAMILIES = family_names()
-# BatchNorm sees a batch, not an example: with it, micro-batches cannot equal the full batch.
-WITHOUT_COUPLING = {"gan": {"norm": "group"}}
+# BatchNorm sees a batch, not an example, and dropout draws anew for every micro-batch: with them, micro-batches cannot
+# equal the full batch.
+WITHOUT_COUPLING = {"gan": {"norm": "group"}, "autoregressive": {"dropout": 0.0, "ngram_dropout": 0.0}}
 
 
 def make(name: str, spec: Grid, condition: ConditionSpec, seed: int = 0, **settings: object) -> Family:

@@ -403,6 +403,7 @@ def build(
         tokens.vocab + (2 if config.infill else 0), config.width, ngrams=ngrams, rows=config.ngram_rows,
         classes=classes, boundary=None if tokens.stream else tokens.bos,
         neighbours=tokenizer.neighbours() if tokenizer else (), positions=tokenizer.length if tokenizer else 0,
+        parts=tokenizer.parts() if tokenizer else None,
     )  # fmt: skip
     context = tokens.length if tokenizer else config.context
     if config.cell == "transformer":

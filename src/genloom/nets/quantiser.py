@@ -80,8 +80,12 @@ class ScalarQuantiser(nn.Module):
 
     def index(self, values: Tensor) -> Tensor:
         """Values on the levels [B, L, *size] -> int64 [B, *size] in [0, K)."""
-        digits = ((values + 1) / 2 * self._along(self.levels - 1, values)).round().long()
-        return (digits * self._along(self.radix, values)).sum(1).clamp(0, self.codes - 1)  # also where not finite
+        index = (self.digits(values) * self._along(self.radix, values)).sum(1)
+        return index.clamp(0, self.codes - 1)  # also where not finite
+
+    def digits(self, values: Tensor) -> Tensor:
+        """Values on the levels [B, L, *size] -> int64 the same: the place of each among its channel's levels."""
+        return ((values + 1) / 2 * self._along(self.levels - 1, values)).round().long()
 
     def values(self, index: Tensor) -> Tensor:
         """int64 [B, *size] -> float32 [B, L, *size]: the inverse of `index`."""
@@ -199,6 +203,12 @@ class Tokenizer(Codec):
         assert self._codes is not None and batch.index is not None
         codes = F.pad(self._codes[batch.index].long() + FIRST, (1, 0), value=BOS)
         return Batch(codes, Condition(label=batch.condition.label), batch.index)
+
+    def parts(self) -> Tensor:
+        """float32 [FIRST + K, sum(levels)]: which levels each code has, 1 or 0; codes that are alike share them."""
+        digits = self.quantiser.digits(self.quantiser.values(torch.arange(self.quantiser.codes)[None]))[0]
+        one_hot = [F.one_hot(d, n) for d, n in zip(digits, self.quantiser.levels.tolist(), strict=True)]
+        return F.pad(torch.cat(one_hot, 1).float(), (0, 0, FIRST, 0))
 
     def neighbours(self) -> tuple[int, ...]:
         """How far before each token of a sequence stand the codes beside the next one in the lines before: behind,

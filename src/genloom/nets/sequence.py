@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from genloom.core.optim import edge, lazy
-from genloom.nets.blocks import Dropout
+from genloom.nets.blocks import Dropout, zero
 
 
 @dataclass
@@ -62,8 +62,11 @@ class Inputs(nn.Module):
     `boundary`, the token that begins a document.
 
     For codes of grids: neighbours, distances back at which each token has an embedding too; positions, the length of
-    all sequences, which gives every place an embedding; 0 for none.
+    all sequences, which gives every place an embedding, 0 for none; parts [V, S], what each token is made of: tokens
+    with parts in common share those parts' embeddings.
     """
+
+    parts: Tensor | None
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Inputs(nn.Module):
         boundary: int | None,
         neighbours: Sequence[int] = (),
         positions: int = 0,
+        parts: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.vocab, self.rows, self.boundary = vocab, rows, boundary
@@ -97,6 +101,10 @@ class Inputs(nn.Module):
         for table in [*self.beside, *([self.position] if self.position is not None else [])]:
             assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight, std=0.1)
+        self.register_buffer("parts", parts, persistent=False)
+        self.made_of: nn.Module | None = None
+        if parts is not None:
+            self.made_of = edge(nn.Linear(parts.shape[1] * (1 + len(self.neighbours)), width, bias=False))
 
     @property
     def reach(self) -> int:
@@ -120,8 +128,11 @@ class Inputs(nn.Module):
                 out = torch.rand(x.shape, device=x.device) < self.left_out
                 row = row.masked_fill(out, table.num_embeddings - 1)
             e = e + table(row)
-        for back, table in zip(self.neighbours, self.beside, strict=True):
-            e = e + table(whole[:, self.reach - back : self.reach - back + length])
+        near = [whole[:, self.reach - back : self.reach - back + length] for back in self.neighbours]
+        for table, tokens in zip(self.beside, near, strict=True):
+            e = e + table(tokens)
+        if self.made_of is not None and self.parts is not None:
+            e = e + self.made_of(torch.cat([self.parts[tokens] for tokens in [x, *near]], 2))
         if self.position is not None:
             e = e + self.position(torch.arange(seen, seen + length, device=x.device))
         if self.label is not None:
@@ -150,6 +161,10 @@ class SequenceModel(nn.Module):
         self.inputs, self.body = inputs, body
         self.softcap, self.dropout = softcap, Dropout()
         vocab, width = inputs.token.weight.shape
+        self.head_of_parts: nn.Linear | None = None
+        if inputs.parts is not None:
+            self.head_of_parts = nn.Linear(body.features, inputs.parts.shape[1], bias=False)
+            edge(zero(self.head_of_parts))
         self.head = nn.Linear(body.features, vocab, bias=False)
         edge(self.head)
         if tied:
@@ -194,4 +209,6 @@ class SequenceModel(nn.Module):
     def logits(self, h: Tensor) -> Tensor:
         """h [..., F] -> float32 [..., V]."""
         out = self.head(h).float()
+        if self.head_of_parts is not None and self.inputs.parts is not None:
+            out = out + self.head_of_parts(h).float() @ self.inputs.parts.T
         return self.softcap * torch.tanh(out / self.softcap) if self.softcap else out

@@ -248,7 +248,7 @@ class Run:
     def _latent(self) -> HasLatent:
         if not isinstance(self.family, HasLatent):
             raise InputError(
-                f"the model {self.config.model} has no latent space; the models vae and autoencoder have one"
+                f"the model {self.config.model} has no latent space; the models vae, autoencoder and fsq have one"
             )
         return self.family
 
