@@ -6,7 +6,7 @@ A modality is one file in `genloom.modalities`; its file name is its name. It ne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, runtime_checkable
@@ -116,6 +116,17 @@ class Sequential(Protocol):
     def sizes(self, example: Any) -> dict[str, int]:
         """How long an example is in each unit that a likelihood is told by, as in {"character": 3, "byte": 5}."""
         ...
+
+
+@runtime_checkable
+class HasTraits(Protocol):
+    """A modality whose people ask whether an example keeps a form: verse that is regular, a molecule that is valid."""
+
+    def traits(self) -> Mapping[str, str]:
+        """Names of the traits of this data and what each means in one sentence; none where they make no sense."""
+        ...
+
+    def shows_trait(self, name: str, example: Any) -> bool: ...
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from genloom.core.errors import InputError
-from genloom.evaluate.kinds import KINDS, Direction
+from genloom.evaluate.kinds import KINDS, Direction, Kind
 
 SCHEMA = "genloom.evaluation/1"
 Measured = tuple[float, tuple[float, float] | None]  # value and 95% interval
@@ -46,10 +46,11 @@ def figure_of(
     features: str,
     note: str = "",
     unit: str = "",
+    kind: Kind | None = None,
 ) -> Figure:
     """The figure `name` of samples between those of its references. counts: n and reference_n. unit: where it is not
-    the usual one."""
-    kind = KINDS[name]
+    the usual one. kind: of a figure that the data's modality has of its own."""
+    kind = kind or KINDS[name]
     return Figure(
         name=name,
         value=own[0] if own else None,

@@ -192,6 +192,20 @@ class Text(Modality[str]):
         write_atomic(path, self.vocabulary.serialised.encode())
         return path
 
+    def traits(self) -> dict[str, str]:
+        """Of documents in Chinese or Japanese characters: whether they are regulated verse."""
+        known = getattr(self.vocabulary, "characters", "")
+        share = sum(map(_is_cjk, known)) / len(known) if known else 0.0
+        if self.spec.stream or share < 0.5:
+            return {}
+        return {
+            "regular_verse": "Share whose lines, between signs of punctuation, all have the same number of characters."
+        }
+
+    def shows_trait(self, name: str, example: str) -> bool:
+        lengths = {len(line) for line in re.split(r"[\W_]+", example) if line}
+        return len(lengths) == 1
+
     def show(self, examples: Sequence[str], columns: int | None = None) -> str:
         """The examples one below the other: a line each, or with a numbered rule above each when they have several.
 
@@ -277,6 +291,10 @@ def _notice(vocabulary: Vocabulary) -> str:
         f"tokens are {vocabulary.size:,} byte pairs learnt from the training text (modality.tokenizer=char for "
         "characters)"
     )
+
+
+def _is_cjk(character: str) -> bool:
+    return "\u3400" <= character <= "\u9fff" or "\U00020000" <= character <= "\U0003ffff"
 
 
 # -- units of counting -----------------------------------------------------------------------------------------
