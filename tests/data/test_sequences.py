@@ -34,6 +34,7 @@ def made(rows: list[list[int]], labels: list[int] | None = None) -> Sequences:
 ROWS = st.lists(st.lists(st.integers(3, 299), max_size=7), min_size=1, max_size=8).filter(lambda r: any(r))
 
 
+@settings(deadline=None)
 @given(ROWS, st.data())
 def test_a_batch_is_the_examples_padded(rows: list[list[int]], data: st.DataObject) -> None:
     s = made(rows, list(range(len(rows))))
@@ -46,6 +47,7 @@ def test_a_batch_is_the_examples_padded(rows: list[list[int]], data: st.DataObje
     assert s.total == sum(map(len, rows)) and s.lengths.tolist() == list(map(len, rows)) and len(s) == len(rows)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 12), st.data())
 def test_a_window_runs_across_examples(rows: list[list[int]], length: int, data: st.DataObject) -> None:
     s = made(rows, [10 + i for i in range(len(rows))])
@@ -67,6 +69,7 @@ def test_batches_cover_a_split_in_order() -> None:
     assert s.origins == ["o0", "o1", "o2", "o3", "o4"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=6))
 def test_places_are_runs(runs: list[tuple[int, int]]) -> None:
     starts, lengths = np.array([r[0] for r in runs], np.int64), np.array([r[1] for r in runs], np.int64)

@@ -224,6 +224,8 @@ def test_a_set_of_text_that_every_machine_has() -> None:
 GERMAN = "Die süßen Äpfel fielen über Nacht; Größe und Maß sind schön – für jeden.\n"
 JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n"
 KOREAN = "안녕하세요. 오늘 날씨가 매우 좋습니다. 우리는 공원에 갔다.\n"
+FRENCH = "Déjà vu: l'été dernier, à Besançon, nous étions très contents d'être là.\n"
+CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy; řeřicha.\n"
 RUSSIAN = "Мой дядя самых честных правил, когда не в шутку занемог.\n"
 
 
@@ -233,7 +235,8 @@ RUSSIAN = "Мой дядя самых честных правил, когда н
         (POEMS, "utf-8"), (POEMS, "utf-8-sig"), (POEMS, "utf-16"), (GERMAN, "utf-16-le"), (GERMAN, "utf-16-be"),
         (POEMS, "utf-32"), (POEMS, "gb18030"), (POEMS.replace("寐", "眠"), "big5"), (JAPANESE, "shift_jis"),
         (JAPANESE, "euc_jp"), (GERMAN, "cp1252"), (GERMAN.replace("–", "-"), "latin-1"), (RUSSIAN, "cp1251"),
-        (RUSSIAN, "koi8_r"), (KOREAN, "euc_kr"), ("plain\n", "ascii"), ("plain\n", "utf-16-le"),
+        (FRENCH, "cp1252"), (FRENCH, "latin-1"), (CZECH, "cp1250"), (RUSSIAN, "koi8_r"),
+        (KOREAN, "euc_kr"), ("plain\n", "ascii"), ("plain\n", "utf-16-le"),
     ],
 )  # fmt: skip
 def test_encodings_are_found(text: str, name: str) -> None:

@@ -1,6 +1,6 @@
 """Making sequences ready: as `build` does, with numbers in arrays, so that a text of gigabytes needs little memory.
 
-About 100 bytes are kept for each example (a line, a document, a piece of 64 KB), and never the text itself.
+About 150 bytes are kept for each example (a line, a document, a piece of 64 KB), and never the text itself.
 """
 
 from __future__ import annotations
