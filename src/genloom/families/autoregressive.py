@@ -90,7 +90,7 @@ class Autoregressive(Family):
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
         tokenizer: TokenizerStageConfig = TokenizerStageConfig()
         code_batch: int = setting(64, "Batch of the model of codes of grids.", unit="examples", ge=1)
-        optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=1e-2, beta2=0.95)
+        optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=5e-2, beta2=0.95)
 
     class Options(Settings):
         """Settings of one call to sample."""

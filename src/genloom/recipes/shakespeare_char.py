@@ -15,7 +15,15 @@ def recipe() -> dict[str, Any]:
         "model": "autoregressive",
         "kind": "text",
         "modality": {"tokenizer": "char", "unit": "stream"},
-        "family": {"context": 64, "dropout": 0.1},
+        "family": {
+            "cell": "lstm",
+            "width": 96,
+            "hidden": 384,
+            "context": 64,
+            "ngrams": 6,
+            "ngram_rows": 2**16,
+            "dropout": 0.3,
+        },
         "train": {"budget": 141.0, "batch": 16},
     }
 
