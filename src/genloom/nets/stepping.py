@@ -1,8 +1,8 @@
 """One more token of every row, with as little work around the arithmetic as eager PyTorch allows.
 
-The same functions of the same weights as `SequenceModel.forward` (tests compare them), rearranged: normalisation moved
-past the matrix product that follows it, keys kept transposed so that scores are one product, results written into
-buffers made once. A step of a small model is then bound by its two dozen kernels a layer, not by Python.
+The same functions of the same weights as `SequenceModel.forward` (tests compare them), rearranged: factors of
+normalisation moved past the matrix product that follows, scores as products of a row and a matrix, results written
+into buffers made once. A step of a small model is then bound by its two dozen kernels a layer, not by Python.
 
 Shapes: `B` rows, `D` width, `H` heads, `K` = D / H, `S` tokens that fit, `L` layers, `N` longest n-gram.
 """
@@ -143,8 +143,8 @@ class TransformerStep:
         width, layers = heads * part, cast("list[Layer]", list(body.layers))
         like = {"device": state.memory[0].device}
         self.part, self.width, self.rows, self.heads = part, width, rows, heads
-        self.keys = torch.stack(state.memory[::2]).mul_(part**-0.5).transpose(3, 4).contiguous()  # [L, B, H, K, S]
-        self.values = torch.stack(state.memory[1::2]).mul_(width**-0.5)  # [L, B, H, S, K]
+        self.keys = torch.stack(state.memory[::2]).mul_(part**-0.5)  # [L, B, H, S, K]
+        self.values = torch.stack(state.memory[1::2]).mul_(width**-0.5)
         state.memory = []
         self.qkv = [w.qkv.weight.detach().t() for w in layers]
         self.out = [w.out.weight.detach().t() for w in layers]
@@ -173,9 +173,9 @@ class TransformerStep:
         qk, turns, root = self.qk, self.turns[seen], math.sqrt(self.width)
         h = self._unit(e).mul(root)
         first = h.clone() if any(self.skip) else h
-        keys = self.keys[..., : seen + 1].flatten(1, 2).unbind()  # L times [B * H, K, seen + 1]
+        keys = self.keys[:, :, :, : seen + 1].flatten(1, 2).mT.unbind()  # L times [B * H, K, seen + 1]
         values = self.values[:, :, :, : seen + 1].flatten(1, 2).unbind()
-        new_keys, new_values = self.keys[..., seen].unbind(), self.values[:, :, :, seen].unbind()
+        new_keys, new_values = self.keys[:, :, :, seen].unbind(), self.values[:, :, :, seen].unbind()
         for i, skip in enumerate(self.skip):
             if skip:
                 h.add_(first, alpha=skip)
