@@ -24,10 +24,10 @@ Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so
 class Filters:
     """How a token is chosen from the model's distribution, in this order.
 
-    repetition: logits (log-probabilities where a count model is mixed in) of tokens that occurred are divided by it if
-    positive, multiplied if negative (Keskar et al. 2019). temperature: 0 takes the most probable token. top_k: the k most probable. top_p: the fewest that together
-    have this probability (Holtzman et al. 2020). min_p: those with at least this share of the highest probability
-    (Nguyen et al. 2024). forbidden [F]: tokens never drawn.
+    forbidden [F]: tokens never drawn. repetition: logits (log-probabilities where counts are mixed in) of tokens that
+    occurred are divided by it if positive, multiplied if negative (Keskar et al. 2019). temperature: 0 takes the most
+    probable token. top_k: the k most probable. top_p: the fewest that together have this probability (Holtzman et al.
+    2020). min_p: those with at least this share of the highest probability (Nguyen et al. 2024).
     """
 
     temperature: float = 1.0
@@ -182,7 +182,8 @@ def beam_search(
 
     Score: log-probability / length ** penalty (Wu et al. 2016, eq. 14, without its constant). Every row keeps `beams`
     unfinished hypotheses; a row is done when none of them can still beat its best finished one. Sequences end where a
-    model with a limited state does. Of a guide only what it allows counts. Raises InputError for prompts of different lengths, or as long as that limit.
+    model with a limited state does. Of a guide only what it allows counts. Raises InputError for prompts of different
+    lengths, or as long as that limit.
     """
     if not bool(start.given.all()):
         raise InputError("beam search takes prompts of equal length; sample the prompts one at a time")

@@ -104,9 +104,8 @@ class Embedder:
         if self.inputs.boundary is not None:
             begun = window == self.inputs.boundary
             if begun.any():
-                begun = np.logical_or.accumulate(begun, 1)
-                begun[:, 0] = False
-                window = np.where(begun, 0, window)
+                window = window.copy()
+                window[:, 1:][np.logical_or.accumulate(begun, 1)[:, :-1]] = 0
         keys = self.weights @ window.T + self.offsets
         if self.own.all():
             return keys
@@ -139,9 +138,9 @@ class TransformerStep:
     """
 
     def __init__(self, body: Transformer, state: State) -> None:
-        rows, heads, size, part = state.memory[0].shape
+        rows, heads, _, part = state.memory[0].shape
         width, layers = heads * part, cast("list[Layer]", list(body.layers))
-        like = {"device": state.memory[0].device}
+        device = state.memory[0].device
         self.part, self.width, self.rows, self.heads = part, width, rows, heads
         self.keys = torch.stack(state.memory[::2]).mul_(part**-0.5)  # [L, B, H, S, K]
         self.values = torch.stack(state.memory[1::2]).mul_(width**-0.5)
@@ -152,20 +151,20 @@ class TransformerStep:
         self.down = [w.down.weight.detach().t() for w in layers]
         self.skip: list[float] = body.skip.detach().tolist()
         # Turned queries get the scale of the scores with it; q and k of unit length have sqrt(K) to make up for twice.
-        scale = torch.ones(2, 1, 1, 1, **like)
+        scale = torch.ones(2, 1, 1, 1, device=device)
         scale[0] = SHARPNESS * part**0.5
         self.turns = body.turns[:, None, None, None] * scale  # [S, 2, 1, 1, K / 2] complex
-        self.small = torch.tensor(math.sqrt(width * EPSILON), **like)
-        self.tiny = torch.tensor(math.sqrt(part * EPSILON / width), **like)
-        self.x, self.mid = torch.empty(rows, width, **like), torch.empty(rows, 4 * width, **like)
-        self.all = torch.empty(rows, 3 * width, **like)
+        self.small = torch.tensor(math.sqrt(width * EPSILON), device=device)
+        self.tiny = torch.tensor(math.sqrt(part * EPSILON / width), device=device)
+        self.x, self.mid = torch.empty(rows, width, device=device), torch.empty(rows, 4 * width, device=device)
+        self.all = torch.empty(rows, 3 * width, device=device)
         three = self.all.view(rows, 3, heads, part).transpose(0, 1)  # [3, B, H, K]
         self.pairs = torch.view_as_complex(three[:2].unflatten(-1, (-1, 2)))
         self.both, self.v = three[:2], three[2]
-        self.turned = torch.empty(2, rows, heads, part // 2, dtype=torch.complex64, **like)
+        self.turned = torch.empty(2, rows, heads, part // 2, dtype=torch.complex64, device=device)
         self.qk = torch.view_as_real(self.turned).flatten(-2)  # [2, B, H, K]
         self.q, self.k = self.qk[0].view(rows * heads, 1, part), self.qk[1]
-        self.mixed = torch.empty(rows * heads, 1, part, **like)
+        self.mixed = torch.empty(rows * heads, 1, part, device=device)
         self.o = self.mixed.view(rows, width)
 
     def __call__(self, e: Tensor, seen: int) -> Tensor:
