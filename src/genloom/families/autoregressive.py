@@ -314,7 +314,7 @@ class Autoregressive(Family):
         self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None = None
     ) -> Tensor:
         if options.beams > 1:
-            return self._beams(n, condition, options)
+            return self._beams(n, condition, options, guide)
         columns = [step.tokens for step in self.steps(n, condition, rng, options, guide)]
         return self._finished(torch.stack(columns, 1), condition, options)
 
@@ -329,11 +329,15 @@ class Autoregressive(Family):
             options.temperature, options.top_k, options.top_p, options.min_p, options.repetition, self._forbidden(start)
         )
         eos = None if self.tokens.stream else self.tokens.eos
-        yield from decoding.generate(self.model, start, uniform, filters, eos=eos, pad=self.tokens.pad, guide=guide)
+        mix = self._mix if self.counts is not None else None
+        yield from decoding.generate(
+            self.model, start, uniform, filters, eos=eos, pad=self.tokens.pad, guide=guide, mix=mix
+        )
 
     def _mix(self, logp: Tensor, tokens: Tensor) -> Tensor:
         """[B, V] log-probabilities with those of the count model after tokens [B, t] mixed in."""
         assert self.counts is not None
+        tokens = tokens.masked_fill(tokens >= self.tokens.vocab, self.tokens.pad)  # no context reaches across a mark
         counted = F.pad(self.counts.probabilities(tokens), (0, logp.shape[1] - self.tokens.vocab))
         return torch.log((1 - self.config.counts) * logp.exp() + self.config.counts * counted)
 
@@ -381,7 +385,7 @@ class Autoregressive(Family):
             return tokens
         return torch.cat([tokens.new_full((len(tokens), 1), self.tokens.bos), tokens], 1)
 
-    def _beams(self, n: int, condition: Condition, options: Autoregressive.Options) -> Tensor:
+    def _beams(self, n: int, condition: Condition, options: Autoregressive.Options, guide: Guide | None) -> Tensor:
         start, most = self._start(n, condition, options)
         if self.tokens.stream and self.tokenizer is None:
             raise InputError(
@@ -390,6 +394,7 @@ class Autoregressive(Family):
         found, _ = decoding.beam_search(
             self.model, start, beams=options.beams, most=most - start.tokens.shape[1] + 1, eos=self.tokens.eos,
             pad=self.tokens.pad, penalty=options.length_penalty, forbidden=self._forbidden(start),
+            guide=guide, mix=self._mix if self.counts is not None else None,
         )  # fmt: skip
         return self._finished(found[:, 1:], condition, options)
 

@@ -5,6 +5,7 @@ Shapes: `B` rows, `t` tokens so far, `V` vocabulary, `P` prompt, `K` beams.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Guide, Step
 from genloom.nets.sequence import SequenceModel, State
+from genloom.nets.stepping import Stepper
 
 Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
 
@@ -22,10 +24,10 @@ Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so
 class Filters:
     """How a token is chosen from the model's distribution, in this order.
 
-    repetition: logits of tokens that occurred are divided by it if positive, multiplied if negative (Keskar et al.
-    2019). temperature: 0 takes the most probable token. top_k: the k most probable. top_p: the fewest that together
-    have this probability (Holtzman et al. 2020). min_p: those with at least this share of the highest probability
-    (Nguyen et al. 2024). forbidden [F]: tokens never drawn.
+    forbidden [F]: tokens never drawn. repetition: logits (log-probabilities where counts are mixed in) of tokens that
+    occurred are divided by it if positive, multiplied if negative (Keskar et al. 2019). temperature: 0 takes the most
+    probable token. top_k: the k most probable. top_p: the fewest that together have this probability (Holtzman et al.
+    2020). min_p: those with at least this share of the highest probability (Nguyen et al. 2024).
     """
 
     temperature: float = 1.0
@@ -36,12 +38,12 @@ class Filters:
     forbidden: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
     def __call__(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
-        """Probabilities [B, V] to draw from. Raises GenloomError when nothing may follow."""
+        """Probabilities [B, V] to draw from; they need not sum to 1. Raises GenloomError when nothing may follow."""
         if len(self.forbidden):
             logits = logits.index_fill(1, self.forbidden, -torch.inf)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
-            if not bool(allowed.any(1).all()):
+            if not bool((logits > -torch.inf).any(1).all()):
                 raise GenloomError("the grammar allows no token here; this is a fault of the modality's grammar")
         if self.repetition != 1:
             seen = logits.gather(1, tokens)
@@ -49,7 +51,7 @@ class Filters:
             logits = logits.scatter(1, tokens, changed)
         if self.temperature == 0:
             return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-        p = torch.softmax(logits / self.temperature, 1)
+        p = torch.softmax(logits if self.temperature == 1 else logits / self.temperature, 1)
         if self.top_k is not None and self.top_k < p.shape[1]:
             least = p.topk(self.top_k, 1).values[:, -1:]
             p = p.masked_fill(p < least, 0.0)
@@ -69,12 +71,10 @@ def _nucleus(p: Tensor, share: float) -> Tensor:
 
 
 def draw(p: Tensor, u: Tensor) -> Tensor:
-    """[B] tokens by inversion: p [B, V] need not sum to 1, u [B] uniform in [0, 1)."""
-    total = p.double().cumsum(1)
-    place = torch.searchsorted(total, (u.double()[:, None] * total[:, -1:]), right=True)[:, 0]
-    # u close to 1 must not fall on tokens of probability 0 at the end
-    last = p.shape[1] - 1 - (p.flip(1) > 0).int().argmax(1)
-    return torch.minimum(place, last)
+    """[B] tokens by inversion: p [B, V] need not sum to 1, u [B] uniform in [0, 1). In float64, so that no u is near
+    enough to 1 to pass the last token that has a probability."""
+    total = p.cumsum(1, dtype=torch.float64)
+    return torch.searchsorted(total, u[:, None] * total[:, -1:], right=True)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -105,42 +105,53 @@ def generate(
     GenloomError when the model's output is not finite. Closing the iterator stops the work.
     """
     model.eval()
-    tokens = start.tokens[:, :1]
-    ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
-    reach = _common_prefix(start.given)
-    tokens = start.tokens[:, :reach]
-    most, limit = uniform.shape[1] + 1, model.body.limit
-    state = model.begin(len(tokens), most)
+    rows, device, limit = len(start.tokens), start.tokens.device, model.body.limit
+    place, most = _common_prefix(start.given), uniform.shape[1] + 1
+    tokens = torch.full((rows, max(most, place)), pad, device=device)  # columns from `place` on are to come
+    tokens[:, :place] = start.tokens[:, :place]
     # What all rows have given goes through the model at once.
-    yield from (Step(t, torch.zeros(len(t), device=t.device)) for t in tokens.unbind(1)[1:])
-    logits = _last(model, tokens if limit is None else tokens[:, -limit:], start.label, state)
-    while tokens.shape[1] < most:
-        if not bool(torch.isfinite(logits).all()):
+    yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
+    if place >= most:
+        return
+    stepper = Stepper(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.label, most)
+    logits, numbers = stepper.logits, uniform.double().unbind(1)
+    ended: Tensor | None = None
+    while True:
+        if not math.isfinite(float(logits.sum())):
             raise GenloomError("the model's output is not finite: its weights are damaged or its training diverged")
+        sofar = tokens[:, :place]
         logp = torch.log_softmax(logits, 1)
         if mix is not None:
-            logp = mix(logp, tokens)
-        allowed = guide.allowed(tokens) if guide is not None else None
-        place = tokens.shape[1]
-        chosen = draw(filters(logp, tokens, allowed), uniform[:, place - 1])
+            logits = logp = mix(logp, sofar)
+        allowed = guide.allowed(sofar) if guide is not None else None
+        if allowed is not None and ended is not None:
+            allowed = allowed | ended[:, None]
+        chosen = draw(filters(logits, sofar, allowed), numbers[place - 1])
         if place < start.tokens.shape[1]:
             chosen = torch.where(start.given[:, place], start.tokens[:, place], chosen)
-        step = logp.gather(1, chosen[:, None])[:, 0].masked_fill(ended, 0.0)
-        chosen = chosen.masked_fill(ended, pad)
-        tokens = torch.cat([tokens, chosen[:, None]], 1)
+        step = logp.gather(1, chosen[:, None])[:, 0]
+        if ended is not None:
+            step, chosen = step.masked_fill(ended, 0.0), chosen.masked_fill(ended, pad)
+        tokens[:, place] = chosen
+        place += 1
         yield Step(chosen, step)
-        if eos is not None:
-            ended = ended | (chosen == eos)
-        stop = guide.finished(tokens) if guide is not None else None
-        if stop is not None:
-            ended = ended | stop
-        if bool(ended.all()) or tokens.shape[1] >= most:
+        ended = _ended(ended, chosen, eos, guide.finished(tokens[:, :place]) if guide is not None else None)
+        if place >= most or (ended is not None and bool(ended.all())):
             return
-        if limit is not None and state.length >= limit:
-            state = model.begin(len(tokens), most)
-            logits = _last(model, tokens[:, -max(1, limit // 2) :], start.label, state)
+        if limit is not None and stepper.length >= limit:
+            stepper = Stepper(model, tokens[:, place - max(1, limit // 2) : place], start.label, most)
+            logits = stepper.logits
         else:
-            logits = _last(model, chosen[:, None], start.label, state)
+            logits = stepper.step(chosen)
+
+
+def _ended(before: Tensor | None, chosen: Tensor, eos: int | None, stop: Tensor | None) -> Tensor | None:
+    """bool [B]: rows that have ended; None: none of them, so that nothing needs to be masked."""
+    if eos is not None and eos in chosen.tolist():
+        before = chosen == eos if before is None else before | (chosen == eos)
+    if stop is not None and bool(stop.any()):
+        before = stop if before is None else before | stop
+    return before
 
 
 def _common_prefix(given: Tensor) -> int:
@@ -155,13 +166,24 @@ def _last(model: SequenceModel, x: Tensor, label: Tensor | None, state: State) -
 
 
 def beam_search(
-    model: SequenceModel, start: Start, *, beams: int, most: int, eos: int, pad: int, penalty: float, forbidden: Tensor
+    model: SequenceModel,
+    start: Start,
+    *,
+    beams: int,
+    most: int,
+    eos: int,
+    pad: int,
+    penalty: float,
+    forbidden: Tensor,
+    guide: Guide | None = None,
+    mix: Mix | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The most probable continuations found: tokens [B, t] and their scores [B].
 
     Score: log-probability / length ** penalty (Wu et al. 2016, eq. 14, without its constant). Every row keeps `beams`
     unfinished hypotheses; a row is done when none of them can still beat its best finished one. Sequences end where a
-    model with a limited state does. Raises InputError for prompts of different lengths, or as long as that limit.
+    model with a limited state does. Of a guide only what it allows counts. Raises InputError for prompts of different
+    lengths, or as long as that limit.
     """
     if not bool(start.given.all()):
         raise InputError("beam search takes prompts of equal length; sample the prompts one at a time")
@@ -184,8 +206,13 @@ def beam_search(
     found = torch.full((rows, prompt + most), pad, device=device)
     for length in range(1, most + 1):
         logp = torch.log_softmax(logits, 1)
+        if mix is not None:
+            logp = mix(logp, tokens)
         if len(forbidden):
             logp = logp.index_fill(1, forbidden, -torch.inf)
+        allowed = guide.allowed(tokens) if guide is not None else None
+        if allowed is not None:
+            logp = logp.masked_fill(~allowed, -torch.inf)
         total = (scores.flatten()[:, None] + logp).view(rows, beams * vocab)
         top, place = total.topk(min(2 * beams, beams * vocab), 1)
         beam, token = place // vocab, place % vocab

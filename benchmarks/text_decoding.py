@@ -1,0 +1,149 @@
+"""How fast sequences are generated token by token, beside Hugging Face transformers on the same sizes in the same run.
+
+    OMP_NUM_THREADS=1 python benchmarks/text_decoding.py
+
+Both draw 256 tokens with a cache of keys and values from random weights on one core; ours as the family's defaults have
+it (n-gram embeddings, forbidden tokens, log-probabilities). The two take turns, and CPU seconds of the process are
+counted, the fastest of several runs of each, so that other load on the machine matters little. Needs transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from genloom.core.batch import Condition, ConditionSpec
+from genloom.core.rng import Rng
+from genloom.core.spec import Tokens
+from genloom.families.autoregressive import Autoregressive
+
+RESULTS = Path(__file__).parent / "results"
+TOKENS, VOCAB = 256, 65
+SIZES = ((4, 128, 4), (6, 384, 6))  # layers, width, heads
+GOALS = {(128, 1): 4.0, (128, 32): 1.8, (384, 1): 1.3, (384, 32): 1.4}
+REPEATS = 3
+
+
+def ours(depth: int, width: int, heads: int, cell: str = "transformer") -> Autoregressive:
+    """The family with every weight at random, those that begin at zero too."""
+    torch.manual_seed(0)
+    spec = Tokens(TOKENS + 1, VOCAB, 0, 3, 1, stream=True)
+    config = Autoregressive.Config(cell=cell, depth=depth, width=width, heads=heads, context=TOKENS)
+    family = Autoregressive(spec, config, ConditionSpec()).eval()
+    for p in family.parameters():
+        nn.init.normal_(p, std=0.05)
+    return family
+
+
+def draw(family: Autoregressive, rows: int) -> Callable[[], Any]:
+    options = family.Options(max_tokens=TOKENS, temperature=0.8)
+    return lambda: family.sample(rows, Condition(), Rng(0), options)
+
+
+def theirs(depth: int, width: int, heads: int, rows: int) -> Callable[[], Any]:
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=VOCAB, n_positions=TOKENS + 16, n_embd=width, n_layer=depth, n_head=heads)
+    ).eval()
+    begin = torch.zeros(rows, 1, dtype=torch.long)
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return model.generate(
+                begin, attention_mask=torch.ones_like(begin), do_sample=True, temperature=0.8, top_k=0,
+                min_new_tokens=TOKENS, max_new_tokens=TOKENS, pad_token_id=0, eos_token_id=None,
+            )  # fmt: skip
+
+    return run
+
+
+def fastest(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """CPU seconds of each, the runs taking turns."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(1 + REPEATS):  # the first is to warm up, and counts only if it was the fastest
+        for name, run in runs.items():
+            begin = time.process_time()
+            run()
+            best[name] = min(best[name], time.process_time() - begin)
+    return best
+
+
+def speeds() -> list[dict[str, Any]]:
+    out = []
+    for depth, width, heads in SIZES:
+        family = ours(depth, width, heads)
+        for rows in (1, 32):
+            best = fastest({"genloom": draw(family, rows), "transformers": theirs(depth, width, heads, rows)})
+            rates = {f"{name}_tokens_per_second": round(rows * TOKENS / s) for name, s in best.items()}
+            entry = {
+                "layers": depth, "width": width, "heads": heads, "batch": rows, **rates,
+                "ratio": round(best["transformers"] / best["genloom"], 2), "goal": GOALS[width, rows],
+            }  # fmt: skip
+            print(entry, flush=True)
+            out.append(entry)
+    return out
+
+
+def latencies() -> dict[str, float]:
+    """Milliseconds of wall clock: to the first token of a model in memory, its first ever and later ones; from closing
+    the iterator until it has stopped; and one token of a batch of 32 for comparison."""
+    family = ours(6, 384, 6)
+    first: list[float] = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        steps = family.steps(1, Condition(), Rng(0), family.Options())
+        next(steps)
+        first.append(1000 * (time.perf_counter() - begin))
+        steps.close()
+    steps = family.steps(32, Condition(), Rng(0), family.Options())
+    for _ in range(8):
+        next(steps)
+    begin = time.perf_counter()
+    next(steps)
+    token = 1000 * (time.perf_counter() - begin)
+    begin = time.perf_counter()
+    steps.close()
+    closing = 1000 * (time.perf_counter() - begin)
+    figures = {"first_token_ever": first[0], "first_token": min(first), "token_of_32": token, "cancel": closing}
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    waits = latencies()  # first, so that the first token is the process's first
+    document = {
+        "speeds": speeds(),
+        "milliseconds_6x384": waits,
+        "command": "OMP_NUM_THREADS=1 python benchmarks/text_decoding.py",
+        "clock": "CPU seconds of one thread; milliseconds are wall clock",
+        "versions": {
+            "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
+        },
+        "processor": processor(),
+        "threads": 1,
+    }  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "text_decoding.json"
+    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    print(json.dumps(document, indent=2))
+    print(path)
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()

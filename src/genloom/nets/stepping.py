@@ -1,0 +1,198 @@
+"""One more token of every row, with as little work around the arithmetic as eager PyTorch allows.
+
+The same functions of the same weights as `SequenceModel.forward` (tests compare them), rearranged: factors of
+normalisation moved past the matrix product that follows, scores as products of a row and a matrix, results written
+into buffers made once. A step of a small model is then bound by its two dozen kernels a layer, not by Python.
+
+Shapes: `B` rows, `D` width, `H` heads, `K` = D / H, `S` tokens that fit, `L` layers, `N` longest n-gram.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from genloom.nets.sequence import Inputs, SequenceModel, State
+from genloom.nets.transformer import SHARPNESS, Layer, Transformer
+
+EPSILON = torch.finfo(torch.float32).eps  # of F.rms_norm
+
+
+class Stepper:
+    """The logits after some tokens, then after each further one.
+
+    tokens [B, P] int64 are read at once; logits [B, V] float32 is what follows them. `step` writes over the tensor it
+    returned last.
+    """
+
+    def __init__(self, model: SequenceModel, tokens: Tensor, label: Tensor | None, capacity: int) -> None:
+        self.model, self.label = model, label
+        self.state = model.begin(len(tokens), capacity)
+        self.logits = model.logits(model.hidden(tokens, label, None, self.state)[:, -1])
+        self.inputs = Embedder(model.inputs, self.state, label)
+        plain = model.head.weight.dtype == torch.float32 and not torch.is_autocast_enabled(tokens.device.type)
+        self.body: TransformerStep | None = None
+        if isinstance(model.body, Transformer) and plain:
+            self.body = TransformerStep(model.body, self.state)
+            self.head = model.head.weight.detach().t()
+
+    @property
+    def length(self) -> int:
+        """Tokens seen."""
+        return self.state.length
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """tokens [B] int64 come next -> logits [B, V] of what follows them."""
+        e = self.inputs(tokens, self.state.length)
+        if self.body is None:
+            h = self.model.body(e[:, None], None, self.state)[:, 0]
+            self.state.length += 1
+            return self.model.logits(h)
+        h = self.body(e, self.state.length)
+        self.state.length += 1
+        out = torch.mm(h, self.head)
+        cap = self.model.softcap
+        return out.div_(cap).tanh_().mul_(cap) if cap else out
+
+
+class Embedder:
+    """What `Inputs` says of one token of each row, [B] -> [B, D].
+
+    The key of an n-gram is a weighted sum of its tokens (all in 64 bits, wrapping around), so those of all N are one
+    small matrix product.
+    """
+
+    def __init__(self, inputs: Inputs, state: State, label: Tensor | None) -> None:
+        self.inputs = inputs
+        self.device = inputs.token.weight.device
+        tables = [cast(nn.Embedding, t).weight.detach() for t in inputs.tables]
+        self.tables = [inputs.token.weight.detach(), *tables]
+        self.beside = [cast(nn.Embedding, t).weight.detach() for t in inputs.beside]
+        self.position = inputs.position.weight.detach() if inputs.position is not None else None
+        self.window = state.past.flip(1).cpu().numpy()  # [B, reach], the newest first
+        self.weights, self.offsets, self.rows, self.own = _keys(inputs)
+        self.label: Tensor | None = None
+        if inputs.label is not None:
+            weight = inputs.label.weight.detach()
+            self.label = weight[-1] if label is None else torch.embedding(weight, label)
+
+    def __call__(self, tokens: Tensor, seen: int) -> Tensor:
+        newest = tokens.cpu().numpy()[:, None]
+        window = np.concatenate([newest, self.window], 1)
+        self.window = window[:, :-1]
+        e = torch.embedding(self.tables[0], tokens)
+        for table, row in zip(self.tables[1:], self._rows(window), strict=True):
+            e.add_(torch.embedding(table, torch.from_numpy(row).to(self.device)))
+        for back, table in zip(self.inputs.neighbours, self.beside, strict=True):
+            e.add_(torch.embedding(table, torch.from_numpy(window[:, back].copy()).to(self.device)))
+        if self.position is not None:
+            e.add_(self.position[seen])
+        if self.label is not None:
+            e.add_(self.label)
+        return e
+
+    def _rows(self, window: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[N - 1, B] rows of the tables of 2-grams, 3-grams and so on that end in these windows [B, reach + 1]."""
+        if not len(self.rows):
+            return self.weights[:0]
+        window = window[:, : len(self.rows) + 1]
+        if self.inputs.boundary is not None:
+            begun = window == self.inputs.boundary
+            if begun.any():
+                window = window.copy()
+                window[:, 1:][np.logical_or.accumulate(begun, 1)[:, :-1]] = 0
+        keys = self.weights @ window.T + self.offsets
+        if self.own.all():
+            return keys
+        mixed = keys * np.int64(0x9E3779B97F4A7C1)
+        return np.where(self.own, keys, (mixed ^ (mixed >> 29)) % self.rows)
+
+
+def _keys(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """How `Inputs` numbers n-grams: weights [N - 1, N] of the tokens, the newest first, offsets [N - 1, 1], rows
+    [N - 1, 1] of the tables, and [N - 1, 1] whether every n-gram has a row of its own."""
+    count, vocab = len(inputs.tables), inputs.vocab
+    weights, offsets = [[1] + [0] * count], [0]
+    for back in range(1, count + 1):
+        small = vocab ** (back + 1) <= 2**62
+        factor = vocab if small else 1_000_003
+        weights.append([w * factor for w in weights[-1]])
+        weights[-1][back] = 1
+        offsets.append(offsets[-1] * factor + (0 if small else 1))
+    wrap = lambda values: np.array([v & (2**64 - 1) for v in values], np.uint64).view(np.int64)  # noqa: E731
+    rows = np.array([cast(nn.Embedding, t).num_embeddings - 1 for t in inputs.tables], np.int64).reshape(-1, 1)
+    own = np.array([vocab ** (n + 2) <= r for n, r in enumerate(rows[:, 0].tolist())], bool).reshape(-1, 1)
+    return np.array([wrap(w) for w in weights[1:]]).reshape(count, -1), wrap(offsets[1:])[:, None], rows, own
+
+
+class TransformerStep:
+    """Features [B, D] of one token of each row after those that a state holds. Float32.
+
+    Queries and keys are kept with unit length, not unit root mean square, and values without the factor sqrt(D) of
+    their normalisation; both factors are made up for where nothing is spent on it.
+    """
+
+    def __init__(self, body: Transformer, state: State) -> None:
+        rows, heads, _, part = state.memory[0].shape
+        width, layers = heads * part, cast("list[Layer]", list(body.layers))
+        device = state.memory[0].device
+        self.part, self.width, self.rows, self.heads = part, width, rows, heads
+        self.keys = torch.stack(state.memory[::2]).mul_(part**-0.5)  # [L, B, H, S, K]
+        self.values = torch.stack(state.memory[1::2]).mul_(width**-0.5)
+        state.memory = []
+        self.qkv = [w.qkv.weight.detach().t() for w in layers]
+        self.out = [w.out.weight.detach().t() for w in layers]
+        self.up = [w.up.weight.detach().t() for w in layers]
+        self.down = [w.down.weight.detach().t() for w in layers]
+        self.skip: list[float] = body.skip.detach().tolist()
+        # Turned queries get the scale of the scores with it; q and k of unit length have sqrt(K) to make up for twice.
+        scale = torch.ones(2, 1, 1, 1, device=device)
+        scale[0] = SHARPNESS * part**0.5
+        self.turns = body.turns[:, None, None, None] * scale  # [S, 2, 1, 1, K / 2] complex
+        self.small = torch.tensor(math.sqrt(width * EPSILON), device=device)
+        self.tiny = torch.tensor(math.sqrt(part * EPSILON / width), device=device)
+        self.x, self.mid = torch.empty(rows, width, device=device), torch.empty(rows, 4 * width, device=device)
+        self.all = torch.empty(rows, 3 * width, device=device)
+        three = self.all.view(rows, 3, heads, part).transpose(0, 1)  # [3, B, H, K]
+        self.pairs = torch.view_as_complex(three[:2].unflatten(-1, (-1, 2)))
+        self.both, self.v = three[:2], three[2]
+        self.turned = torch.empty(2, rows, heads, part // 2, dtype=torch.complex64, device=device)
+        self.qk = torch.view_as_real(self.turned).flatten(-2)  # [2, B, H, K]
+        self.q, self.k = self.qk[0].view(rows * heads, 1, part), self.qk[1]
+        self.mixed = torch.empty(rows * heads, 1, part, device=device)
+        self.o = self.mixed.view(rows, width)
+
+    def __call__(self, e: Tensor, seen: int) -> Tensor:
+        """e [B, D], the token at place `seen`."""
+        qk, turns, root = self.qk, self.turns[seen], math.sqrt(self.width)
+        h = self._unit(e).mul(root)
+        first = h.clone() if any(self.skip) else h
+        keys = self.keys[:, :, :, : seen + 1].flatten(1, 2).mT.unbind()  # L times [B * H, K, seen + 1]
+        values = self.values[:, :, :, : seen + 1].flatten(1, 2).unbind()
+        new_keys, new_values = self.keys[:, :, :, seen].unbind(), self.values[:, :, :, seen].unbind()
+        for i, skip in enumerate(self.skip):
+            if skip:
+                h.add_(first, alpha=skip)
+            torch.mm(self._unit(h), self.qkv[i], out=self.all)
+            length = torch.linalg.vector_norm(self.both, dim=-1, keepdim=True).hypot_(self.tiny)
+            torch.mul(self.pairs, turns, out=self.turned)
+            qk.div_(length)
+            new_keys[i].copy_(self.k)
+            new_values[i].copy_(self.v)
+            scores = torch.bmm(self.q, keys[i]).softmax(-1)
+            torch.bmm(scores, values[i], out=self.mixed)
+            h.addmm_(self.o, self.out[i], alpha=root)
+            torch.mm(self._unit(h), self.up[i], out=self.mid)
+            mid = self.mid.relu_()
+            h.addmm_(mid.mul_(mid), self.down[i], alpha=self.width)
+        return self._unit(h).mul_(root)
+
+    def _unit(self, h: Tensor) -> Tensor:
+        """h with unit length along its last axis, in a buffer."""
+        length = torch.linalg.vector_norm(h, dim=-1, keepdim=True).hypot_(self.small)
+        return torch.div(h, length, out=self.x)
