@@ -39,9 +39,11 @@ class Layer(nn.Module):
         super().__init__()
         self.heads, self.dropout = heads, Dropout()
         self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = zero(nn.Linear(width, width, bias=False))
+        self.out = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = zero(nn.Linear(4 * width, width, bias=False))
+        self.down = nn.Linear(4 * width, width, bias=False)
+        zero(self.out)
+        zero(self.down)
         for layer in (self.qkv, self.up):
             nn.init.normal_(layer.weight, std=0.7 * width**-0.5)
 
