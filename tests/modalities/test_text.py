@@ -312,3 +312,14 @@ def test_special_names_are_no_tokens_of_text() -> None:
     names = list(BPE.state()["vocabulary"]["state"]["model"]["vocab"])[:3]
     assert names == list(vocabulary._NAMES)
     assert 2 not in BPE.encode("⟨bos⟩")[1:-1].tolist()
+
+
+def test_regulated_verse_is_told_from_other_text() -> None:
+    quatrain = "床前明月光，疑是地上霜。\n舉頭望明月，低頭思故鄉。"
+    text = Text.fit(Text.Config(unit="document"), [quatrain, "空山不見人，但聞人語響。"])
+    assert list(text.traits()) == ["regular_verse"]
+    assert text.shows_trait("regular_verse", quatrain)
+    assert not text.shows_trait("regular_verse", "床前明月光，疑是霜。")
+    assert not text.shows_trait("regular_verse", "，。")
+    assert Text.fit(Text.Config(unit="document"), ["Shall I compare thee", "to a summer's day"]).traits() == {}
+    assert Text.fit(Text.Config(unit="stream"), [quatrain * 20]).traits() == {}

@@ -71,7 +71,7 @@ class TrainConfig(Settings):
     checkpoint_every: float = setting(60.0, "Time between two checkpoints.", unit="seconds", gt=0)
     grids: int = setting(8, "Sample grids written during training, at doubling intervals.", ge=0)
     validate_times: int = setting(
-        10, "Measurements of the likelihood of held-out examples during training (families that have one).", ge=0
+        0, "Measurements of the likelihood of held-out examples during training (families that have one).", ge=0
     )
     patience: int = setting(
         0, "Measurements without a lower loss after which training stops and the best weights are kept; 0: never.", ge=0

@@ -109,7 +109,9 @@ class Autoregressive(Family):
 
     accepts = (Tokens, Grid)
     conditions = frozenset({"label", "known"})
-    train_defaults = {"batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "patience": 3}  # noqa: RUF012
+    train_defaults = {  # noqa: RUF012
+        "batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "validate_times": 10, "patience": 3,
+    }  # fmt: skip
     exact: bool  # of sequences alone: how likely codes are is not how likely their grid is, so grids have no likelihood
 
     def __init__(self, spec: Tokens | Grid, config: Autoregressive.Config, condition: ConditionSpec) -> None:
