@@ -127,7 +127,7 @@ def _keys(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray
     wrap = lambda values: np.array([v & (2**64 - 1) for v in values], np.uint64).view(np.int64)  # noqa: E731
     rows = np.array([cast(nn.Embedding, t).num_embeddings - 1 for t in inputs.tables], np.int64).reshape(-1, 1)
     own = np.array([vocab ** (n + 2) <= r for n, r in enumerate(rows[:, 0].tolist())], bool).reshape(-1, 1)
-    return np.array([wrap(w) for w in weights[1:]]).reshape(count, -1), wrap(offsets[1:])[:, None], rows, own
+    return np.array([wrap(w) for w in weights[1:]]).reshape(count, count + 1), wrap(offsets[1:])[:, None], rows, own
 
 
 class TransformerStep:
