@@ -101,6 +101,14 @@ def test_bleu_of_nothing_in_common_and_of_copies() -> None:
         self_bleu(samples[:1])
 
 
+def test_the_shorter_of_two_references_as_near_counts() -> None:
+    lines = [["a"] * n for n in (2, 4, 9)]
+    samples, references = numbered([["a"] * 3, ["a"] * 12, ["a"]], lines)
+    assert bleu(samples, references).closest.tolist() == [2, 9, 2]
+    (among,) = numbered([["a"] * n for n in (2, 4, 6, 6, 1)])
+    assert self_bleu(among).closest.tolist() == [1, 2, 6, 6, 2]
+
+
 def test_distinct_and_repetition_by_counting() -> None:
     (samples,) = numbered(SAMPLES)
     for n, share in enumerate(distinct(samples), 1):

@@ -242,18 +242,9 @@ def longest_loop(samples: Units, period: int = 50) -> Ints:
         same = (samples.ids[p:] == samples.ids[:-p]) & (sequence[p:] == sequence[:-p])
         edges = np.diff(np.concatenate([[False], same, [False]]).astype(np.int8))
         starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        starts, ends = _whole(starts, ends, sequence[p:])
         loops = ends - starts >= p
         np.maximum.at(out, sequence[starts[loops]], ends[loops] - starts[loops] + p)
     return out
-
-
-def _whole(starts: Ints, ends: Ints, sequence: Ints) -> tuple[Ints, Ints]:
-    """Runs of equal units, cut where a sequence ends."""
-    borders = np.flatnonzero(np.diff(sequence)) + 1
-    inside = np.searchsorted(starts, borders, side="right") - 1
-    cut = borders[(inside >= 0) & (borders > starts[inside]) & (borders < ends[inside])] if len(starts) else borders[:0]
-    return np.sort(np.concatenate([starts, cut])), np.sort(np.concatenate([ends, cut]))
 
 
 def unseen(samples: Units, known: Ints) -> tuple[Ints, Ints]:
