@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import closing
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_contiguous_rows_go_on_where_they_ended() -> None:
     with closing(Feed(stream(), 5, window=window)) as feed:
         steps = feed.rows // 6
         batches = [feed.starts(6 * i, 6, window) for i in range(steps)]
-        for one, two in zip(batches, batches[1:], strict=False):
+        for one, two in itertools.pairwise(batches):
             assert np.array_equal((one + 7) % 999, two)
         flat = np.concatenate(batches)
         assert len(np.unique(flat)) == len(flat)
