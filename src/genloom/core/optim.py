@@ -194,7 +194,10 @@ class Optimiser:
             parameters = [p for group in self.parts[int(i)].param_groups for p in group["params"]]
             like = parameters[int(j)]
             # Fused steps read state and parameter side by side in memory: the state must have the parameter's strides.
-            states[int(i)][int(j)][key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            kept = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            # SparseAdam counts its steps in a number: as a tensor it would round otherwise.
+            number = isinstance(self.parts[int(i)], torch.optim.SparseAdam) and key == "step"
+            states[int(i)][int(j)][key] = int(value) if number else kept
         for optimiser, state in zip(self.parts, states, strict=True):
             optimiser.load_state_dict({**optimiser.state_dict(), "state": dict(state)})
 

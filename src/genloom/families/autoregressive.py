@@ -292,16 +292,17 @@ class Autoregressive(Family):
         )
 
     def _sliding(self, inputs: Tensor, targets: Tensor, label: Tensor | None) -> Tensor:
-        """[1, T] nats of one long row by windows of `context` tokens, each adding its last `stride` predictions."""
+        """[1, T] nats of one long row by windows of `context` tokens, each adding those after the last one's."""
         length, out = len(inputs), torch.zeros(1, len(inputs), device=inputs.device)
         starts = torch.arange(0, length - self.context + self.stride, self.stride).clamp(max=length - self.context)
         starts = starts.unique().to(inputs.device)
-        for some in starts.split(max(1, PIECE // self.context)):
+        news = starts.diff(prepend=starts[:1] - self.context)  # predictions that the windows before do not have
+        size = max(1, PIECE // self.context)
+        for some, new in zip(starts.split(size), news.split(size), strict=True):
             places = some[:, None] + torch.arange(self.context, device=inputs.device)
             labels = None if label is None else label.expand(len(some))
             nats, _ = self._cross_entropy(self.model(inputs[places], labels), inputs[places], targets[places])
-            fresh = torch.arange(self.context, device=inputs.device) >= self.context - self.stride
-            keep = fresh | (some[:, None] == 0)
+            keep = torch.arange(self.context, device=inputs.device) >= self.context - new[:, None]
             out[0, places[keep]] = nats[keep]
         return out
 

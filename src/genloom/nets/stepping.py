@@ -145,10 +145,10 @@ class TransformerStep:
         self.keys = torch.stack(state.memory[::2]).mul_(part**-0.5)  # [L, B, H, S, K]
         self.values = torch.stack(state.memory[1::2]).mul_(width**-0.5)
         state.memory = []
-        self.qkv = [w.qkv.weight.detach().t() for w in layers]
-        self.out = [w.out.weight.detach().t() for w in layers]
-        self.up = [w.up.weight.detach().t() for w in layers]
-        self.down = [w.down.weight.detach().t() for w in layers]
+        self.qkv = [_matrix(w.qkv) for w in layers]
+        self.out = [_matrix(w.out) for w in layers]
+        self.up = [_matrix(w.up) for w in layers]
+        self.down = [_matrix(w.down) for w in layers]
         self.skip: list[float] = body.skip.detach().tolist()
         # Turned queries get the scale of the scores with it; q and k of unit length have sqrt(K) to make up for twice.
         scale = torch.ones(2, 1, 1, 1, device=device)
@@ -196,3 +196,9 @@ class TransformerStep:
         """h with unit length along its last axis, in a buffer."""
         length = torch.linalg.vector_norm(h, dim=-1, keepdim=True).hypot_(self.small)
         return torch.div(h, length, out=self.x)
+
+
+def _matrix(linear: nn.Module) -> Tensor:
+    """[inputs, outputs] weights of a linear layer, to multiply rows with."""
+    assert isinstance(linear, nn.Linear)
+    return linear.weight.detach().t()
