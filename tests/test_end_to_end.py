@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 import genloom
 from genloom.core.errors import InputError
-from genloom.families import family_names
+from genloom.core.spec import Grid
+from genloom.families import family_names, find_family
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(genloom.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 FAST = {
@@ -69,6 +71,25 @@ def test_train_sample_evaluate(tmp_path: Path) -> None:
     assert figures["label_agreement"]["value"] > 0.5
     report = (out / "report.html").read_text("utf-8")
     assert "数字" in report and "http://" not in report and "https://" not in report and "data:image/png" in report
+
+
+ON_GRIDS = [n for n in family_names() if Grid in find_family(n).accepts]
+SAME = [
+    (name, precision, extra)
+    for name, extra in [*((n, {}) for n in ON_GRIDS), ("flow", {"latent": True}), ("flow", {"autoguidance": 2.0})]
+    for precision in ("fp32", "bf16")
+]
+
+
+@pytest.mark.parametrize(("model", "precision", "extra"), SAME, ids=lambda v: str(v))
+def test_a_run_read_back_samples_what_it_did_when_trained(
+    model: str, precision: str, extra: dict[str, Any], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (40, 10, 12), dtype=np.uint8)
+    settings = {**FAST, "train.precision": precision, "family": extra}
+    run = genloom.train(x, model=model, steps=3, out=tmp_path / "run", settings=settings)
+    trained, loaded = (r.sample_tensor(20, seed=1)[0] for r in (run, genloom.load(tmp_path / "run")))
+    assert torch.equal(trained, loaded)
 
 
 def test_python_api(tmp_path: Path) -> None:
