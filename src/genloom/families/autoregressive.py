@@ -110,7 +110,7 @@ class Autoregressive(Family):
     accepts = (Tokens, Grid)
     conditions = frozenset({"label", "known"})
     train_defaults = {  # noqa: RUF012
-        "batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "validate_times": 10, "patience": 3,
+        "batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "validate_times": 12, "patience": 6,
     }  # fmt: skip
     exact: bool  # of sequences alone: how likely codes are is not how likely their grid is, so grids have no likelihood
 
