@@ -182,7 +182,7 @@ class Autoregressive(Family):
                 return
             batch = self.tokenizer.sequences(batch)
         ramp = min(1.0, clock.epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
-        self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp)
+        self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp, clock.epochs)
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill

@@ -83,7 +83,7 @@ class Inputs(nn.Module):
     ) -> None:
         super().__init__()
         self.vocab, self.rows, self.boundary = vocab, rows, boundary
-        self.left_out = 0.0  # share of n-grams left out while training
+        self.left_out, self.epochs = 0.0, 0.0  # share of n-grams left out while training; epochs done
         self.token = _table(vocab, width)
         nn.init.normal_(self.token.weight, std=0.5)
         sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
@@ -92,6 +92,9 @@ class Inputs(nn.Module):
         for n, table in enumerate(self.tables, 2):
             assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight[:-1], std=0.05 if n == 2 else 0.02)
+        # How often each row was used in training.
+        for n, size in enumerate(sizes):
+            self.register_buffer(f"used{n}", torch.zeros(size + 1, dtype=torch.int32))
         self.label = _table(classes + 1, width) if classes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.1)
@@ -124,9 +127,8 @@ class Inputs(nn.Module):
                 begun, before = begun | (before == self.boundary), before.masked_fill(begun, 0)
             key = key * self.vocab + before if self.vocab ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
             row = self._row(key, back, table.num_embeddings - 1)
-            if self.training and self.left_out and back > 1:
-                out = torch.rand(x.shape, device=x.device) < self.left_out
-                row = row.masked_fill(out, table.num_embeddings - 1)
+            if self.training:
+                row = self._leave_out(row, back, table.num_embeddings - 1)
             e = e + table(row)
         near = [whole[:, self.reach - back : self.reach - back + length] for back in self.neighbours]
         for table, tokens in zip(self.beside, near, strict=True):
@@ -139,6 +141,17 @@ class Inputs(nn.Module):
             known = self.label(label) if label is not None else self.label.weight[-1]
             e = e + (known if known.ndim != 2 else known[:, None])
         return e
+
+    def _leave_out(self, row: Tensor, back: int, nothing: int) -> Tensor:
+        """Rows with some replaced by the one that stands for nothing: a set share, and of what was seen in an epoch before
+        a rare one more often. Of c times an epoch one is the present one, and what the row knows of it is no knowledge
+        but memory, so it is left out with probability 1 / c, as in leave-one-out estimation."""
+        used = self.get_buffer(f"used{back - 1}")
+        used.index_add_(0, row.flatten(), torch.ones(1, dtype=torch.int32, device=row.device).expand(row.numel()))
+        share = torch.full(row.shape, self.left_out if back > 1 else 0.0, device=row.device)
+        if self.epochs >= 1:
+            share = torch.maximum(share, self.epochs / used[row])
+        return row.masked_fill(torch.rand(row.shape, device=row.device) < share, nothing)
 
     def _row(self, key: Tensor, back: int, rows: int) -> Tensor:
         if self.vocab ** (back + 1) <= rows:
@@ -174,12 +187,12 @@ class SequenceModel(nn.Module):
         else:
             nn.init.zeros_(self.head.weight)
 
-    def set_dropout(self, p: float, left_out: float) -> None:
-        """Dropout of every layer, and the share of n-grams left out."""
+    def set_dropout(self, p: float, left_out: float, epochs: float) -> None:
+        """Dropout of every layer, the share of n-grams left out, and how many epochs were trained."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.p = p
-        self.inputs.left_out = left_out
+        self.inputs.left_out, self.inputs.epochs = left_out, epochs
 
     def begin(self, rows: int, capacity: int) -> State:
         """An empty state; before the first token stands the padding."""
