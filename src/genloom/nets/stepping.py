@@ -26,8 +26,8 @@ EPSILON = torch.finfo(torch.float32).eps  # of F.rms_norm
 class Stepper:
     """The logits after some tokens, then after each further one.
 
-    tokens [B, P] int64 are read at once; logits [B, V] float32 is what follows them. `step` writes over the tensor it
-    returned last.
+    tokens [B, P] int64 are read at once; logits [B, V] float32 is what follows them. What `step` gives is
+    for inference only (torch.inference_mode).
     """
 
     def __init__(self, model: SequenceModel, tokens: Tensor, label: Tensor | None, capacity: int) -> None:
@@ -48,16 +48,16 @@ class Stepper:
 
     def step(self, tokens: Tensor) -> Tensor:
         """tokens [B] int64 come next -> logits [B, V] of what follows them."""
-        e = self.inputs(tokens, self.state.length)
-        if self.body is None:
-            h = self.model.body(e[:, None], None, self.state)[:, 0]
-            self.state.length += 1
-            return self.model.logits(h)
-        h = self.body(e, self.state.length)
+        with torch.inference_mode():
+            e = self.inputs(tokens, self.state.length)
+            if self.body is None:
+                h = self.model.body(e[:, None], None, self.state)[:, 0]
+                logits = self.model.logits(h)
+            else:
+                logits, cap = torch.mm(self.body(e, self.state.length), self.head), self.model.softcap
+                logits = logits.div_(cap).tanh_().mul_(cap) if cap else logits
         self.state.length += 1
-        out = torch.mm(h, self.head)
-        cap = self.model.softcap
-        return out.div_(cap).tanh_().mul_(cap) if cap else out
+        return logits
 
 
 class Embedder:
