@@ -142,7 +142,9 @@ def test_ways_of_choosing_codes(options: dict[str, object]) -> None:
 def test_both_parts_train_and_the_first_then_stands_still(cell: str) -> None:
     data, spec, condition = digits()
     torch.manual_seed(0)
-    family = Autoregressive(spec, Autoregressive.Config(**{**SMALL, "cell": cell, "code_batch": 32}), condition)
+    tokenizer = {"levels": (3, 2, 2), "encoder_width": 8, "decoder_width": 8, "adversarial": 0.02}
+    settings = {**SMALL, "cell": cell, "code_batch": 32, "tokenizer": tokenizer}
+    family = Autoregressive(spec, Autoregressive.Config(**settings), condition)
     values = {
         **Autoregressive.train_defaults,
         "steps": 40,

@@ -185,7 +185,17 @@ def test_drawn_tokens_follow_the_models_probabilities(cell: str) -> None:
 def test_n_grams_of_one_token_equal_those_of_a_window() -> None:
     for vocab, ngrams, rows in ((11, 6, 64), (3000, 6, 200), (5, 4, 10_000)):
         torch.manual_seed(0)
-        inputs = Inputs(vocab, 4, ngrams=ngrams, rows=rows, classes=2, boundary=2, neighbours=(2, 5), positions=40)
+        inputs = Inputs(
+            vocab,
+            4,
+            ngrams=ngrams,
+            rows=rows,
+            classes=2,
+            boundary=2,
+            neighbours=(2, 5),
+            positions=40,
+            parts=torch.rand(vocab, 3),
+        )
         net = SequenceModel(inputs, Recurrent("gru", 4, 4, 1), softcap=0.0, tied=False).eval()
         x = torch.randint(3, vocab, (3, 30))
         x[torch.rand(3, 30) < 0.1] = 2

@@ -175,14 +175,16 @@ class Autoregressive(Family):
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Cross-entropy of the next token, in nats. The sum over real tokens is divided by all places of the window, so
         that micro-batches add up to the full batch's loss."""
+        epochs = clock.epochs
         if self.tokenizer is not None:
             share = self.config.tokenizer.share
             if clock.fraction < share:
                 yield from self.tokenizer.updates(batch, Clock(clock.step, clock.fraction / share), rng)
                 return
             batch = self.tokenizer.sequences(batch)
-        ramp = min(1.0, clock.epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
-        self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp, clock.epochs)
+            epochs *= 1 - share / clock.fraction  # about those of the model of codes alone
+        ramp = min(1.0, epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
+        self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp, epochs)
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill

@@ -44,6 +44,8 @@ class TokenizerConfig(CodecConfig):
         None, "Most codes along the longest axis; if none, 8, or 64 where there is one axis only.", ge=1
     )
     depth: int = setting(1, "Residual blocks at each resolution.", ge=1)
+    # Codes are sharp by themselves: on digits the adversarial loss only cost time and added specks (docs/log.md).
+    adversarial: float = setting(0.0, "Weight of the adversarial loss; 0 is none.", ge=0)
 
 
 class TokenizerStageConfig(TokenizerConfig):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -105,9 +106,10 @@ class Inputs(nn.Module):
             assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight, std=0.1)
         self.register_buffer("parts", parts, persistent=False)
-        self.made_of: nn.Module | None = None
+        self.made_of: nn.Linear | None = None
         if parts is not None:
-            self.made_of = edge(nn.Linear(parts.shape[1] * (1 + len(self.neighbours)), width, bias=False))
+            self.made_of = nn.Linear(parts.shape[1] * (1 + len(self.neighbours)), width, bias=False)
+            edge(self.made_of)
 
     @property
     def reach(self) -> int:
@@ -152,6 +154,15 @@ class Inputs(nn.Module):
         if self.epochs >= 1:
             share = torch.maximum(share, self.epochs / used[row])
         return row.masked_fill(torch.rand(row.shape, device=row.device) < share, nothing)
+
+    def tables_of_tokens(self) -> list[Tensor]:
+        """[V, D] embeddings of the token itself and of that at each distance of `neighbours`, each with those of its
+        parts."""
+        tables = [self.token.weight, *(cast(nn.Embedding, t).weight for t in self.beside)]
+        if self.made_of is None or self.parts is None:
+            return tables
+        shared = self.made_of.weight.split(self.parts.shape[1], 1)
+        return [t + self.parts @ w.T for t, w in zip(tables, shared, strict=True)]
 
     def _row(self, key: Tensor, back: int, rows: int) -> Tensor:
         if self.vocab ** (back + 1) <= rows:
@@ -218,6 +229,12 @@ class SequenceModel(nn.Module):
         if state is not None:
             state.length += x.shape[1]
         return h
+
+    def output(self) -> Tensor:
+        """[V, F] weights of the head, each token's with those of its parts."""
+        if self.head_of_parts is None or self.inputs.parts is None:
+            return self.head.weight
+        return self.head.weight + self.inputs.parts @ self.head_of_parts.weight
 
     def logits(self, h: Tensor) -> Tensor:
         """h [..., F] -> float32 [..., V]."""

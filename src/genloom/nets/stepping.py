@@ -39,7 +39,7 @@ class Stepper:
         self.body: TransformerStep | None = None
         if isinstance(model.body, Transformer) and plain:
             self.body = TransformerStep(model.body, self.state)
-            self.head = model.head.weight.detach().t()
+            self.head = model.output().detach().t()
 
     @property
     def length(self) -> int:
@@ -71,8 +71,8 @@ class Embedder:
         self.inputs = inputs
         self.device = inputs.token.weight.device
         tables = [cast(nn.Embedding, t).weight.detach() for t in inputs.tables]
-        self.tables = [inputs.token.weight.detach(), *tables]
-        self.beside = [cast(nn.Embedding, t).weight.detach() for t in inputs.beside]
+        own, *beside = [t.detach() for t in inputs.tables_of_tokens()]
+        self.tables, self.beside = [own, *tables], beside
         self.position = inputs.position.weight.detach() if inputs.position is not None else None
         self.window = state.past.flip(1).cpu().numpy()  # [B, reach], the newest first
         self.weights, self.offsets, self.rows, self.own = _keys(inputs)
@@ -127,7 +127,8 @@ def _keys(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray
     wrap = lambda values: np.array([v & (2**64 - 1) for v in values], np.uint64).view(np.int64)  # noqa: E731
     rows = np.array([cast(nn.Embedding, t).num_embeddings - 1 for t in inputs.tables], np.int64).reshape(-1, 1)
     own = np.array([vocab ** (n + 2) <= r for n, r in enumerate(rows[:, 0].tolist())], bool).reshape(-1, 1)
-    return np.array([wrap(w) for w in weights[1:]]).reshape(count, count + 1), wrap(offsets[1:])[:, None], rows, own
+    keys = np.array([wrap(w) for w in weights[1:]], np.int64).reshape(count, count + 1)
+    return keys, wrap(offsets[1:])[:, None], rows, own
 
 
 class TransformerStep:
