@@ -70,7 +70,7 @@ def test_the_family_learns_and_samples_what_it_was_asked_for(
         "--set",
         "train.grids=0",
         "--set",
-        "train.log_every=0.1",
+        "train.log_every=0.001",
         "--out",
         folder,
     )

@@ -16,7 +16,8 @@ Cli = Callable[..., Any]
 SMALL = [
     word
     for name, value in {
-        "family.width": 16, "family.heads": 2, "family.depth": 1, "family.context": 32, "family.ngram_rows": 256,
+        "family.cell": "transformer", "family.width": 16, "family.heads": 2, "family.depth": 1,
+        "family.context": 32, "family.ngram_rows": 256,
         "train.batch": 8, "train.grids": 2, "train.precision": "fp32",
     }.items()
     for word in ("--set", f"{name}={value}")
@@ -186,7 +187,7 @@ def test_a_vocabulary_that_does_not_match_the_weights_is_refused(cli: Cli, run: 
 def test_settings_of_one_cell_are_not_mixed_with_another(cli: Cli, text: Path, tmp_path: Path) -> None:
     for sets, says in (
         (("family.cell=lstm", "family.tied=true"), "family.tied"),
-        (("family.width=20", "family.heads=3"), "family.width"),
+        (("family.cell=transformer", "family.width=20", "family.heads=3"), "family.width"),
         (("family.cell=rnn",), "transformer"),
     ):
         words = [w for s in sets for w in ("--set", s)]

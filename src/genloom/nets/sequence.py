@@ -145,9 +145,9 @@ class Inputs(nn.Module):
         return e
 
     def _leave_out(self, row: Tensor, back: int, nothing: int) -> Tensor:
-        """Rows with some replaced by the one that stands for nothing: a set share, and of what was seen in an epoch before
-        a rare one more often. Of c times an epoch one is the present one, and what the row knows of it is no knowledge
-        but memory, so it is left out with probability 1 / c, as in leave-one-out estimation."""
+        """Rows with some replaced by the one that stands for nothing: a set share, and of what was seen in an epoch
+        before a rare one more often. Of c times an epoch one is the present one, and what the row knows of it is no
+        knowledge but memory, so it is left out with probability 1 / c, as in leave-one-out estimation."""
         used = self.get_buffer(f"used{back - 1}")
         used.index_add_(0, row.flatten(), torch.ones(1, dtype=torch.int32, device=row.device).expand(row.numel()))
         share = torch.full(row.shape, self.left_out if back > 1 else 0.0, device=row.device)
