@@ -15,7 +15,15 @@ def recipe() -> dict[str, Any]:
         "model": "autoregressive",
         "kind": "text",
         "modality": {"tokenizer": "bpe"},
-        "family": {"width": 192, "depth": 4, "heads": 6, "context": 128, "dropout": 0.1, "tied": True},
+        "family": {
+            "width": 192,
+            "depth": 4,
+            "heads": 6,
+            "context": 128,
+            "ngrams": 3,
+            "ngram_rows": 2**16,
+            "tied": True,
+        },
         "train": {"budget": 600.0, "batch": 8},
     }
 
