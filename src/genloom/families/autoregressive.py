@@ -27,14 +27,12 @@ from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Tokens
-from genloom.nets import decoding, infilling
+from genloom.nets import decoding, infilling, scoring
 from genloom.nets.counts import MOST_TOKENS, KneserNey
 from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
-from genloom.nets.recurrent import Recurrent
-from genloom.nets.sequence import Inputs, SequenceModel, State
+from genloom.nets.recurrent import CarriedStates, Recurrent
+from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import Transformer
-
-PIECE = 16_384  # tokens that are scored at a time
 
 
 @final
@@ -117,7 +115,7 @@ class Autoregressive(Family):
     def __init__(self, spec: Tokens | Grid, config: Autoregressive.Config, condition: ConditionSpec) -> None:
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
-        self._carried: dict[str, Tensor] = {}
+        self._states = CarriedStates()
         self.classes = len(condition.classes)
         self.tokenizer: Tokenizer | None = None
         if isinstance(spec, Grid):
@@ -191,11 +189,14 @@ class Autoregressive(Family):
             cuts = rng.uniform("cuts", len(x), 2)
             x = infilling.rearrange(x, rearranged, cuts, self.tokens, self.hole, self.fill)
         inputs, targets = x[:, :-1], x[:, 1:]
-        state = self._resume(batch, rng) if self.recurrent and self.tokenizer is None else None
+        state = None
+        if self.recurrent and self.tokenizer is None and batch.index is not None:
+            begin = self.model.begin(len(batch), 0)
+            state = self._states.take(begin, batch.index, rng, self.config.forget)
         documents = None if self.recurrent else self._documents(inputs)
         logits = self.model(inputs, label, documents, state)
-        if state is not None:
-            self._carry(batch, rng, state)
+        if state is not None and batch.index is not None:
+            self._states.keep(state, batch.index + self.context, rng)
         loss, counted = self._cross_entropy(logits, inputs, targets)
         nats = loss.detach() * targets.numel() / counted.sum().clamp(min=1)
         yield Update("model", loss.sum() / targets.numel(), {"nats": nats.sum() / targets.numel()})
@@ -225,42 +226,11 @@ class Autoregressive(Family):
         begins = x == self.tokens.bos
         return begins.cumsum(1) if bool(begins[:, 1:].any()) else None
 
-    def _resume(self, batch: Batch, rng: Rng) -> State:
-        """The states in which these rows ended last time; empty where a row does not go on, and now and then."""
-        state = self.model.begin(len(batch), 0)
-        if not self._carried or batch.index is None or len(self._carried["next"]) < (rng.total or len(batch)):
-            return state
-        rows = slice(rng.offset, rng.offset + len(batch))
-        goes_on = self._carried["next"][rows] == batch.index
-        goes_on = goes_on & (rng.uniform("forget", len(batch)) >= self.config.forget)
-        state.past = torch.where(goes_on[:, None], self._carried["past"][rows], state.past)
-        state.memory = [
-            self._carried[f"memory{i}"][:, rows] * goes_on[:, None].to(m.dtype) for i, m in enumerate(state.memory)
-        ]
-        return state
-
-    def _carry(self, batch: Batch, rng: Rng, state: State) -> None:
-        """Keep the states for the next round."""
-        assert batch.index is not None
-        rows, total = slice(rng.offset, rng.offset + len(batch)), rng.total or len(batch)
-        if not self._carried or len(self._carried["next"]) != total:
-            self._carried = {
-                "next": batch.index.new_full((total,), -1),
-                "past": state.past.new_zeros(total, state.past.shape[1]),
-            }
-            self._carried |= {
-                f"memory{i}": m.new_zeros(m.shape[0], total, m.shape[2]) for i, m in enumerate(state.memory)
-            }
-        self._carried["next"][rows] = batch.index + self.context
-        self._carried["past"][rows] = state.past
-        for i, m in enumerate(state.memory):
-            self._carried[f"memory{i}"][:, rows] = m.detach()
-
     def carried(self) -> dict[str, Tensor]:
-        return self._carried
+        return self._states.tensors
 
     def carry_on(self, tensors: dict[str, Tensor]) -> None:
-        self._carried = tensors
+        self._states.tensors = tensors
 
     # -- likelihood ---------------------------------------------------------------------------------------------------
 
@@ -275,38 +245,14 @@ class Autoregressive(Family):
         return torch.where(nats > 0, mixed, 0.0)
 
     def _surprise(self, x: Tensor, condition: Condition) -> Tensor:
-        """The network's alone. A transformer predicts the tokens beyond its context from a window moved by `stride`, so
-        each sees at least context - stride before it."""
-        label = condition.label
-        inputs, targets = x[:, :-1], x[:, 1:]
-        if self.recurrent:
-            state = self.model.begin(len(x), 0)
-            size = max(1, PIECE // len(x))
-            parts = [self.model(part, label, None, state) for part in inputs.split(size, 1)]
-            return self._cross_entropy(torch.cat(parts, 1), inputs, targets)[0]
-        if inputs.shape[1] <= self.context:
-            rows = max(1, PIECE // inputs.shape[1])
-            labels = [None] * len(x) if label is None else label.split(rows)
-            parts = [self.model(part, lab) for part, lab in zip(inputs.split(rows), labels, strict=False)]
-            return self._cross_entropy(torch.cat(parts), inputs, targets)[0]
-        return torch.cat(
-            [self._sliding(inputs[i], targets[i], None if label is None else label[i]) for i in range(len(x))]
-        )
+        """The network's alone."""
 
-    def _sliding(self, inputs: Tensor, targets: Tensor, label: Tensor | None) -> Tensor:
-        """[1, T] nats of one long row by windows of `context` tokens, each adding those after the last one's."""
-        length, out = len(inputs), torch.zeros(1, len(inputs), device=inputs.device)
-        starts = torch.arange(0, length - self.context + self.stride, self.stride).clamp(max=length - self.context)
-        starts = starts.unique().to(inputs.device)
-        news = starts.diff(prepend=starts[:1] - self.context)  # predictions that the windows before do not have
-        size = max(1, PIECE // self.context)
-        for some, new in zip(starts.split(size), news.split(size), strict=True):
-            places = some[:, None] + torch.arange(self.context, device=inputs.device)
-            labels = None if label is None else label.expand(len(some))
-            nats, _ = self._cross_entropy(self.model(inputs[places], labels), inputs[places], targets[places])
-            keep = torch.arange(self.context, device=inputs.device) >= self.context - new[:, None]
-            out[0, places[keep]] = nats[keep]
-        return out
+        def cost(logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+            return self._cross_entropy(logits, inputs, targets)[0]
+
+        if self.recurrent:
+            return scoring.carried(self.model, x, condition.label, cost)
+        return scoring.windowed(self.model, x, condition.label, cost, self.context, self.stride)
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row after its first token. Exact."""

@@ -5,12 +5,14 @@ Shapes: `B` batch, `T` tokens, `D` width of the embedding, `H` hidden width, `L`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from genloom.core.optim import edge
+from genloom.core.rng import Rng
 from genloom.nets.blocks import Dropout
 from genloom.nets.sequence import Body, State
 
@@ -51,6 +53,45 @@ class Recurrent(Body):
         h = h.transpose(0, 1).to(e.dtype)
         h = self.dropout(h)
         return torch.cat([h, e], 2)
+
+
+class CarriedStates:
+    """The states in which the rows of a training batch ended, for rows that go on in the next one.
+
+    tensors: next [B], the place in the stream where each row would go on; past [B, N - 1] and memory0, memory1, ...
+    as in State. A micro-batch takes and keeps its own rows of the batch's.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+
+    def take(self, empty: State, starts: Tensor, rng: Rng, forget: float) -> State:
+        """`empty` with the kept state in rows that go on, except in a share `forget` of them."""
+        total = rng.total or len(starts)
+        if not self.tensors or len(self.tensors["next"]) != total:
+            return empty
+        rows = slice(rng.offset, rng.offset + len(starts))
+        goes_on = (self.tensors["next"][rows] == starts) & (rng.uniform("forget", len(starts)) >= forget)
+        past = torch.where(goes_on[:, None], self.tensors["past"][rows], empty.past)
+        memory = [
+            self.tensors[f"memory{i}"][:, rows] * goes_on[:, None].to(m.dtype) for i, m in enumerate(empty.memory)
+        ]
+        return replace(empty, past=past, memory=memory)
+
+    def keep(self, state: State, following: Tensor, rng: Rng) -> None:
+        """Keep the state for rows that go on at `following` [B]."""
+        total = rng.total or len(following)
+        rows = slice(rng.offset, rng.offset + len(following))
+        if not self.tensors or len(self.tensors["next"]) != total:
+            self.tensors = {
+                "next": following.new_full((total,), -1),
+                "past": state.past.new_zeros(total, state.past.shape[1]),
+                **{f"memory{i}": m.new_zeros(m.shape[0], total, m.shape[2]) for i, m in enumerate(state.memory)},
+            }
+        self.tensors["next"][rows] = following
+        self.tensors["past"][rows] = state.past
+        for i, m in enumerate(state.memory):
+            self.tensors[f"memory{i}"][:, rows] = m.detach()
 
 
 def _run(layer: nn.Module, cell: str, x: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
