@@ -3,6 +3,6 @@
 from genloom.provenance.identity import Identity, load_identity
 from genloom.provenance.mark import Mark
 from genloom.provenance.verify import Verdict, verify
-from genloom.provenance.writing import Batch, mark_files
+from genloom.provenance.writing import Batch, Marker, light
 
-__all__ = ["Batch", "Identity", "Mark", "Verdict", "load_identity", "mark_files", "verify"]
+__all__ = ["Batch", "Identity", "Mark", "Marker", "Verdict", "light", "load_identity", "verify"]

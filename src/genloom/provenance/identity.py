@@ -10,6 +10,7 @@ import base64
 import contextlib
 import datetime
 import hashlib
+import itertools
 import os
 import secrets
 import sys
@@ -227,7 +228,7 @@ def check(chain: bytes, signature: bytes, data: bytes, when: datetime.datetime) 
             return "the signature is not ES256"
         r, s = (int.from_bytes(part, "big") for part in (signature[:CURVE], signature[CURVE:]))
         key.verify(encode_dss_signature(r, s), data, _ecdsa())
-        for low, high in zip(found, found[1:], strict=False):
+        for low, high in itertools.pairwise(found):
             low.verify_directly_issued_by(high)
     except InvalidSignature:
         return "the signature does not fit"

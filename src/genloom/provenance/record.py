@@ -35,11 +35,13 @@ class Record:
     own: bool
     signer: str
 
-    def entry(self, name: str) -> Mapping[str, Any] | None:
-        """What the record says of a file."""
+    def entry(self, name: str, digest: str = "") -> Mapping[str, Any] | None:
+        """What the record says of a file: of the one with this sha256, whatever its name now, else of that name."""
         files = self.document.get("files")
-        entries = files if isinstance(files, list) else []
-        return next((f for f in entries if isinstance(f, dict) and f.get("name") == name), None)
+        entries = [f for f in files if isinstance(f, dict)] if isinstance(files, list) else []
+        same = [f for f in entries if digest and f.get("sha256") == digest]
+        named = [f for f in same or entries if f.get("name") == name]
+        return next(iter(named or same), None)
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
@@ -104,7 +106,7 @@ def read_record(path: Path, own: Identity | None) -> Record:
     )
 
 
-def records_beside(path: Path, own: Identity | None) -> list[Record]:
-    """Records in the folder of a file that name it, or cannot be read."""
+def records_beside(path: Path, digest: str, own: Identity | None) -> list[Record]:
+    """Records in the folder of a file that name it or its sha256, or cannot be read."""
     found = [read_record(p, own) for p in sorted(path.parent.glob(f"{PREFIX}*.json"))]
-    return [r for r in found if not r.document or r.entry(path.name) is not None]
+    return [r for r in found if not r.document or r.entry(path.name, digest) is not None]

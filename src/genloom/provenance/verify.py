@@ -59,14 +59,14 @@ def verify(path: str | Path, own: Identity | None = None) -> Verdict:
         manifest = credentials.read(data, path.suffix, own)
     elif b"c2pa" in data:
         notes.append("its Content Credentials were not checked: install genloom[marks]")
-    records = records_beside(path, own)
-    notes += [f"the record {r.path.name} does not hold: {r.problem}" for r in records if r.problem]
     digest = hashlib.sha256(data).hexdigest()
-    matching = [r for r in records if not r.problem and (r.entry(path.name) or {}).get("sha256") == digest]
+    records = records_beside(path, digest, own)
+    notes += [f"the record {r.path.name} does not hold: {r.problem}" for r in records if r.problem]
+    matching = [r for r in records if not r.problem and (r.entry(path.name, digest) or {}).get("sha256") == digest]
     best = max(matching, key=lambda r: (r.own, r.signed), default=None)
     if best is not None and not best.signed:
         notes.append(f"the record {best.path.name} has no signature that was checked")
-    facts = _facts(best, path.name) if best else light or (manifest.facts if manifest else {}) or {}
+    facts = _facts(best, path.name, digest) if best else light or (manifest.facts if manifest else {}) or {}
     if manifest is not None and manifest.generator and manifest.generator != mark.GENERATOR and light is None:
         return _foreign(path, manifest, notes)
     if manifest is not None and manifest.problems:
@@ -133,10 +133,10 @@ def _foreign(path: Path, manifest: credentials.Manifest, notes: list[str]) -> Ve
     return Verdict(path, "foreign", says, signer=manifest.signer, notes=tuple(notes))
 
 
-def _facts(record: Record, name: str) -> dict[str, Any]:
+def _facts(record: Record, name: str, digest: str = "") -> dict[str, Any]:
     """The record's word on a file in the terms of a mark."""
-    run, asked, entry = (record.document.get(k) or {} for k in ("run", "asked", ""))
-    entry = record.entry(name) or {}
+    run, asked = (record.document.get(k) or {} for k in ("run", "asked"))
+    entry = record.entry(name, digest) or {}
     out = {"run": run.get("name"), "weights": run.get("weights"), "task": record.document.get("task")}
     out |= {"seed": asked.get("seed"), "index": entry.get("index"), "label": entry.get("label")}
     return {"generator": mark.GENERATOR, "source": mark.SOURCE, **{k: v for k, v in out.items() if v is not None}}

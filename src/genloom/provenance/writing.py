@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from genloom.core.files import write_atomic
+from genloom.core.files import Finish
 from genloom.provenance import credentials, mark
 from genloom.provenance.identity import Identity
 from genloom.provenance.mark import Mark
@@ -47,45 +47,57 @@ def software(device: str) -> dict[str, str]:
     return out
 
 
-def mark_files(
-    paths: Sequence[Path],
-    marks: Sequence[Mark],
-    batch: Batch,
-    identity: Identity | None,
-    notify: Callable[[str], None] = lambda _: None,
-) -> Path:
-    """Put the marks into files just written and write their record. Returns the record's path.
+class Marker:
+    """Puts the marks of one batch into files as they are written, then writes their record.
 
-    identity None writes a record without a signature and no Content Credentials. All files lie in one folder. Raises
-    GenloomError when the disk is full.
+    places: of each file stem, its index in the batch and its label. Without a batch nothing is marked; without an
+    identity the record has no signature and the files no Content Credentials.
     """
-    sealer = None
-    if identity is None:
-        notify("the marks are not signed: install the package cryptography")
-    elif credentials.available():
-        sealer = credentials.Sealer(identity, _version("genloom"))
-    entries = []
-    try:
-        for path, each in zip(paths, marks, strict=True):
-            plain = path.read_bytes()
-            light = mark.put(plain, path.suffix, each)
-            final = sealer.seal(light, path.suffix, each) if sealer else light
-            if final != plain:
-                write_atomic(path, final)
-            entry: dict[str, Any] = {"name": path.name, "sha256": _sha256(final)}
-            if final != light:
-                entry["unsigned"] = _sha256(light)
-            if final != plain:
-                entry["shows"] = shown(plain, path.suffix)
-            if each.index is not None:
-                entry["index"] = each.index
-            if each.label is not None:
-                entry["label"] = each.label
-            entries.append(entry)
-    finally:
-        if sealer:
-            sealer.close()
-    return write_record(paths[0].parent, batch.to_json(), entries, identity)
+
+    def __init__(self, batch: Batch | None, identity: Identity | None = None) -> None:
+        self.batch, self.identity = batch, identity
+        self.places: dict[str, tuple[int | None, str | None]] = {}
+        self.entries: list[dict[str, Any]] = []
+        self._sealer: credentials.Sealer | None = None
+
+    def __call__(self, path: Path, data: bytes) -> bytes:
+        """The bytes to write to `path`: `data` with its marks."""
+        if self.batch is None:
+            return data
+        index, label = self.places.get(path.stem, (None, None))
+        b, seed = self.batch, self.batch.asked.get("seed")
+        facts = Mark(b.run, b.task, b.weights, seed if isinstance(seed, int) else None, index, label)
+        light = mark.put(data, path.suffix, facts)
+        final = self._sealed(light, path.suffix, facts)
+        entry: dict[str, Any] = {"name": path.name, "sha256": _sha256(final)}
+        if final != light:
+            entry["unsigned"] = _sha256(light)
+        if final != data:
+            entry["shows"] = shown(data, path.suffix)
+        places = {"index": index, "label": label}
+        self.entries.append({**entry, **{k: v for k, v in places.items() if v is not None}})
+        return final
+
+    def _sealed(self, data: bytes, suffix: str, facts: Mark) -> bytes:
+        if self.identity is None or suffix.lower() not in credentials.TYPES or not credentials.available():
+            return data
+        if self._sealer is None:
+            self._sealer = credentials.Sealer(self.identity, _version("genloom"))
+        return self._sealer.seal(data, suffix, facts)
+
+    def record(self, folder: Path) -> Path | None:
+        """Write the record of the files written to `folder`. Raises GenloomError when it cannot be written."""
+        if self._sealer is not None:
+            self._sealer.close()
+            self._sealer = None
+        if self.batch is None or not self.entries:
+            return None
+        return write_record(folder, self.batch.to_json(), self.entries, self.identity)
+
+
+def light(facts: Mark) -> Finish:
+    """Puts the light mark alone into a file: for pictures drawn while a model trains."""
+    return lambda path, data: mark.put(data, path.suffix, facts)
 
 
 def shown(data: bytes, suffix: str) -> str:
