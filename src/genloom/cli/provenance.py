@@ -39,13 +39,16 @@ def reproduce(
     run: Annotated[
         Path | None,
         typer.Option(
-            "--run", metavar="RUN", help="Where the run is, if not above FILE or in ./runs.", autocompletion=complete_run
+            "--run",
+            metavar="RUN",
+            help="Where the run is, if not around FILE or in runs.",
+            autocompletion=complete_run,
         ),
     ] = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Make each FILE again from the record beside it, and compare. With -o it is written. Exit code 1 if one differs."""
+    """Make each FILE again from the record beside it and compare. Exit code 0 when all are the same, else 1."""
     from genloom.run import reproduce as again
 
     done = [again(path, run, out, notify=say) for path in files]

@@ -175,9 +175,7 @@ class Text(Modality[str]):
         """Characters (code points) and bytes of UTF-8."""
         return {"character": len(example), "byte": len(example.encode())}
 
-    def write(
-        self, examples: Sequence[str], folder: Path, names: Sequence[str], finish: Finish = as_is
-    ) -> list[Path]:
+    def write(self, examples: Sequence[str], folder: Path, names: Sequence[str], finish: Finish = as_is) -> list[Path]:
         """UTF-8 files, exactly the text. Raises GenloomError when the disk is full or the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{name}.txt" for name in names]

@@ -108,7 +108,9 @@ def read(data: bytes, suffix: str, own: Identity | None) -> Manifest | None:
         return Manifest("", (), {}, "", False, (str(e).strip()[:120],))
     found = document.get("manifests", {}).get(document.get("active_manifest"), {})
     assertions = {a.get("label"): a.get("data") for a in found.get("assertions", [])}
-    actions = next((d.get("actions", []) for name, d in assertions.items() if str(name).startswith("c2pa.actions")), [])
+    actions: list[dict[str, Any]] = next(
+        (d.get("actions", []) for name, d in assertions.items() if str(name).startswith("c2pa.actions")), []
+    )
     results = document.get("validation_results", {}).get("activeManifest", {})
     codes = [f.get("code", "") for f in results.get("failure", [])]
     signature = found.get("signature_info", {})
