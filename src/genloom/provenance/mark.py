@@ -99,7 +99,7 @@ def stranger(data: bytes, suffix: str) -> str | None:
     kind = kind_of(data, suffix)
     for block in _xmps(data, kind):
         found = re.search(rb"digitalsourcetype/(\w*[aA]lgorithmic\w*)", block)
-        if found and b"genloom:mark" not in block:
+        if found and b'genloom:mark="' not in block:
             return f"the IPTC digital source type {found[1].decode()}"
     if kind == "png":
         for name, body in _chunks(data):
