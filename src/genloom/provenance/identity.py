@@ -91,13 +91,15 @@ def load_identity(make: bool = True) -> Identity | None:
             f"the signing identity {path} cannot be {'read' if path.exists() else 'made'} ({e.strerror or e}); set "
             "GENLOOM_IDENTITY to a folder that can be written, or leave the mark out with --no-mark"
         ) from None
-    return _read(path, pem)
+    return read_identity(path, pem)
 
 
-def _read(path: Path, pem: bytes) -> Identity:
+def read_identity(path: Path, pem: bytes | None = None) -> Identity:
+    """An identity in a PEM file. Raises InputError when it is not one that can sign now."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    pem = path.read_bytes() if pem is None else pem
     advice = "put a PEM with a P-256 key and its certificates there, or delete it and a new one is made"
     key, chain = _blocks(pem, b"PRIVATE KEY"), _blocks(pem, b"CERTIFICATE")
     if not key or not chain:
