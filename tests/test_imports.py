@@ -21,7 +21,7 @@ ROWS = [
     {"core"},
     {"data", "nets", "metrics"},
     {"families", "modalities"},
-    {"recipes", "evaluate"},
+    {"recipes", "evaluate", "provenance"},
     {"run"},
     {"api"},
     {"progress", ""},  # "" is genloom/__init__.py

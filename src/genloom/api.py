@@ -18,15 +18,17 @@ import torch
 from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
 from genloom.core.errors import InputError, Interrupted
 from genloom.core.family import Family
+from genloom.core.files import Finish, as_is
 from genloom.core.loop import Loop
 from genloom.core.observe import History, Observer, TensorBoard
 from genloom.core.rng import derive
-from genloom.core.run import CONFIG, STATE, RunFolder
+from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import Grid, Row, Tokens
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
 from genloom.modalities import find_modality
+from genloom.provenance import Mark, light
 from genloom.recipes import find_recipe, suited_recipe
 from genloom.run import Run, draw_grid, state_of
 
@@ -183,7 +185,7 @@ def train(
         )
         folder.write_json(CONFIG, job.config.model_dump(mode="json"))
         folder.write_json(STATE, state_of(job.prepared))
-        folder.update_manifest(**job.describe(), versions=versions(), started=_now())
+        folder.update_manifest(**job.describe(), versions=versions(), marks=job.config.train.marks, started=_now())
     return _train(folder, job, resume, observers, data)
 
 
@@ -198,7 +200,9 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         checkpoints=folder.resume,
         observers=watching,
         augment=modality.augment,
-        draw=lambda family, step, name: draw_grid(family, modality, folder.samples / name),
+        draw=lambda family, step, name: draw_grid(
+            family, modality, folder.samples / name, finish=_finish(folder, job.config, step)
+        ),
         held_out=job.prepared.validation,
     )
     step = loop.load() if resume else 0
@@ -232,12 +236,20 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         **summary, device=str(loop.device), precision=loop.precision, threads=torch.get_num_threads(), finished=_now()
     )
     run = Run(folder, job.config, job.family, modality, job.prepared.condition)
-    picture, path = draw_grid(job.family, modality, folder.samples / "final")
+    finish = _finish(folder, job.config, summary["steps"], folder.manifest()["files"][WEIGHTS])
+    picture, path = draw_grid(job.family, modality, folder.samples / "final", finish=finish)
     for observer in watching:
         observer.samples(summary["steps"], picture, path)
         observer.finished(summary)
     run.write_report()
     return run
+
+
+def _finish(folder: RunFolder, config: RunConfig, step: int, weights: str = "") -> Finish:
+    """The light mark of what training draws. weights: their digest, once they are written."""
+    if not config.train.marks:
+        return as_is
+    return light(Mark(folder.path.resolve().name, "train", weights, seed=0, step=step))
 
 
 def _resumed(

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from genloom import __version__
-from genloom.cli import generating, lookup, training
+from genloom.cli import generating, lookup, provenance, training
 from genloom.cli.output import fail, unexpected
 from genloom.core.errors import GenloomError, InputError, Interrupted
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 training.register(app)
 generating.register(app)
 lookup.register(app)
+provenance.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genloom.cli.options import Json, Label, Out, RunArgument, Seed, Sets
+from genloom.cli.options import Json, Label, NoMark, Out, RunArgument, Seed, Sets
 from genloom.cli.output import emit, say, table
 from genloom.cli.values import complete_data, find_run
 from genloom.core.errors import InputError, Unreadable
+from genloom.core.files import sha256_of
 
 if TYPE_CHECKING:
     from genloom.run import Run
@@ -57,6 +58,7 @@ def sample(
         typer.Option("--stop", help="End a text before this; \\n is a line break; repeat for several."),
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
+    no_mark: NoMark = False,
     sets: Sets = None,
     json: Json = False,
 ) -> None:
@@ -87,7 +89,7 @@ def sample(
         return
     paths = trained.write_samples(
         number, out, label=label or None, seed=seed, options=options, grid=grid, prompt=_escapes(prompt),
-        suffix=_escapes(suffix), stop=stops, notify=say,
+        suffix=_escapes(suffix), stop=stops, mark=not no_mark, notify=say,
     )  # fmt: skip
     _written("sample", trained, paths, json, asked)
 
@@ -176,6 +178,7 @@ def reconstruct(
         bool, typer.Option("--grid", help="Write one picture: each image beside its reconstruction.")
     ] = False,
     out: Out = None,
+    no_mark: NoMark = False,
     json: Json = False,
 ) -> None:
     """Encode images and decode them again. For models with a latent space."""
@@ -185,14 +188,20 @@ def reconstruct(
 
     files = _files(images, trained)
     originals = [_read(path, trained) for path in files]
+    asked = {"grid": grid, "images": [sha256_of(path) for path in files]}
+    marker = trained.marker("reconstruct", asked, mark=not no_mark, notify=say)
     results = trained.reconstruct(originals)
     folder = _folder(out, trained, "reconstruct")
     if grid:
         shown = [trained.modality.decode(trained.modality.encode(x)) for x in originals]  # at the model's resolution
         pairs = [image for pair in zip(shown, results, strict=True) for image in pair]
-        paths = [save_shown(trained.modality.show(pairs, 2 * min(4, len(files))), folder / "reconstructions")]
+        picture = trained.modality.show(pairs, 2 * min(4, len(files)))
+        paths = [save_shown(picture, folder / "reconstructions", marker)]
     else:
-        paths = trained.modality.write(results, folder, [f"{i:06d}-{path.stem}" for i, path in enumerate(files)])
+        stems = [f"{i:06d}-{path.stem}" for i, path in enumerate(files)]
+        marker.places = {stem: (i, None) for i, stem in enumerate(stems)}
+        paths = trained.modality.write(results, folder, stems, marker)
+    marker.record(folder)
     _written("reconstruct", trained, paths, json, {"images": files})
 
 
@@ -232,6 +241,7 @@ def interpolate(
     label: Label = None,
     seed: Seed = 0,
     out: Out = None,
+    no_mark: NoMark = False,
     json: Json = False,
 ) -> None:
     """Draw ways between samples or images in latent space. One row each, for models that have one."""
@@ -239,10 +249,15 @@ def interpolate(
 
     from genloom.run import save_shown
 
-    ends = [_read(path, trained) for path in _files(between, trained)] if between else None
+    given = _files(between, trained) if between else []
+    ends = [_read(path, trained) for path in given] or None
+    asked = {"n": n, "rows": rows, "seed": seed, "label": label, "between": [sha256_of(path) for path in given]}
+    marker = trained.marker("interpolate", asked, mark=not no_mark, notify=say)
     ways = trained.interpolate(n, rows=rows, seed=seed, label=label, between=ends)
     picture = trained.modality.show([image for way in ways for image in way], n)
-    path = save_shown(picture, _folder(out, trained, "interpolate") / f"interpolation-{seed}")
+    folder = _folder(out, trained, "interpolate")
+    path = save_shown(picture, folder / f"interpolation-{seed}", marker)
+    marker.record(folder)
     _written("interpolate", trained, [path], json, {"n": n, "rows": len(ways), "seed": seed, "label": label})
 
 

@@ -17,6 +17,9 @@ RunArgument = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
 Out = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to write to.")]
 Label = Annotated[str | None, typer.Option("--label", help="Class of the samples; all classes in turn if not given.")]
+NoMark = Annotated[
+    bool, typer.Option("--no-mark", help="Leave the mark of generated content out; the run's manifest notes it.")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting; repeat for more. `genloom describe NAME` shows all."),

@@ -70,6 +70,7 @@ class TrainConfig(Settings):
     )
     checkpoint_every: float = setting(60.0, "Time between two checkpoints.", unit="seconds", gt=0)
     grids: int = setting(8, "Sample grids written during training, at doubling intervals.", ge=0)
+    marks: bool = setting(True, "Whether sample grids carry the mark of generated content.")
     validate_times: int = setting(
         0, "Measurements of the likelihood of held-out examples during training (families that have one).", ge=0
     )

@@ -7,10 +7,18 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from genloom.core.errors import GenloomError
+
+Finish = Callable[[Path, bytes], bytes]  # what a file's bytes pass through just before they are written
+
+
+def as_is(path: Path, data: bytes) -> bytes:
+    """Changes nothing."""
+    return data
 
 
 def write_atomic(path: Path, data: bytes) -> str:

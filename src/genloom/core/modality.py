@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 from torch import Tensor
 
 from genloom.core.config import Settings
+from genloom.core.files import Finish, as_is
 from genloom.core.guide import Guide
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Spec
@@ -85,8 +86,11 @@ class Modality(ABC, Generic[Example]):
         return x
 
     @abstractmethod
-    def write(self, examples: Sequence[Example], folder: Path, names: Sequence[str]) -> list[Path]:
-        """Write examples in the format that people of the field open; names are file stems."""
+    def write(
+        self, examples: Sequence[Example], folder: Path, names: Sequence[str], finish: Finish = as_is
+    ) -> list[Path]:
+        """Write examples in the format that people of the field open; names are file stems. Each file's bytes pass
+        through `finish`, which puts the mark of generated content in."""
 
     @abstractmethod
     def show(self, examples: Sequence[Example], columns: int | None = None) -> Shown:

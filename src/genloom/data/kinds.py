@@ -19,7 +19,7 @@ from genloom.data.blobs import file_blob, head_of
 from genloom.data.passages import sample
 from genloom.data.sources import found, is_text
 from genloom.data.table import holds_paths
-from genloom.data.tree import IGNORED
+from genloom.data.tree import is_ignored
 
 MODALITIES = "genloom.modalities"
 LOOKED_AT = 2000  # files of a folder or archive
@@ -97,7 +97,7 @@ def _of_names(files: Iterable[str]) -> str:
     endings = Counter(
         os.path.splitext(name.rsplit("/", 1)[-1])[1].lower()
         for name in files
-        if name.rsplit("/", 1)[-1].lower() not in IGNORED
+        if not is_ignored(name.rsplit("/", 1)[-1])
     )
     known = names(MODALITIES)
     counts = {n: sum(endings[e] for e in modality_class(n).extensions) for n in known}

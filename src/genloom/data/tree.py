@@ -27,7 +27,13 @@ IGNORED = frozenset(
         "license.md",
     }
 )
+RECORD = re.compile(r"provenance-[0-9a-f]+\.json")  # what genloom writes beside its samples
 MAX_FILE = 2**30  # bytes of one example's file
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file's name says that it tells of the data and is not part of it."""
+    return name.lower() in IGNORED or RECORD.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def _examples(names: Sequence[str], extensions: frozenset[str]) -> tuple[list[in
     skipped: Counter[str] = Counter()
     for i, name in enumerate(names):
         parts = name.split("/")
-        if any(p.startswith(".") or p == "__MACOSX" for p in parts) or parts[-1].lower() in IGNORED:
+        if any(p.startswith(".") or p == "__MACOSX" for p in parts) or is_ignored(parts[-1]):
             continue
         ending = os.path.splitext(parts[-1])[1].lower()
         if ending in extensions:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
-from genloom.core.files import write_atomic
+from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.modality import Fingerprint, Modality
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid
@@ -173,14 +173,16 @@ class Image(Modality[Picture]):
             x = _relight(x, rng, c.brightness, c.contrast)
         return x
 
-    def write(self, examples: Sequence[Picture], folder: Path, names: Sequence[str]) -> list[Path]:
+    def write(
+        self, examples: Sequence[Picture], folder: Path, names: Sequence[str], finish: Finish = as_is
+    ) -> list[Path]:
         """PNG files. Raises GenloomError when the disk is full or the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{name}.png" for name in names]
         for path, example in zip(paths, examples, strict=True):
             data = io.BytesIO()
             example.save(data, "PNG")
-            write_atomic(path, data.getvalue())
+            write_atomic(path, finish(path, data.getvalue()))
         return paths
 
     def show(self, examples: Sequence[Picture], columns: int | None = None) -> Picture:

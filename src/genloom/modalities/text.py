@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genloom.core.config import DataConfig, Settings, setting
 from genloom.core.errors import InputError, Unreadable
-from genloom.core.files import write_atomic
+from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.modality import Fingerprint, Modality
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
@@ -175,12 +175,12 @@ class Text(Modality[str]):
         """Characters (code points) and bytes of UTF-8."""
         return {"character": len(example), "byte": len(example.encode())}
 
-    def write(self, examples: Sequence[str], folder: Path, names: Sequence[str]) -> list[Path]:
+    def write(self, examples: Sequence[str], folder: Path, names: Sequence[str], finish: Finish = as_is) -> list[Path]:
         """UTF-8 files, exactly the text. Raises GenloomError when the disk is full or the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{name}.txt" for name in names]
         for path, example in zip(paths, examples, strict=True):
-            write_atomic(path, example.encode())
+            write_atomic(path, finish(path, example.encode()))
         return paths
 
     def write_tokenizer(self, path: Path) -> Path | None:

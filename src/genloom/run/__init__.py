@@ -1,6 +1,7 @@
 """A trained run and what it can do."""
 
 from genloom.run.generate import draw_grid, generate, save_shown, spread_labels, state_of
+from genloom.run.reproduce import Reproduction, reproduce
 from genloom.run.trained import Run
 
-__all__ = ["Run", "draw_grid", "generate", "save_shown", "spread_labels", "state_of"]
+__all__ = ["Reproduction", "Run", "draw_grid", "generate", "reproduce", "save_shown", "spread_labels", "state_of"]

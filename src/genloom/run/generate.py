@@ -15,7 +15,7 @@ from torch import Tensor
 from genloom.core.batch import Condition
 from genloom.core.config import Settings
 from genloom.core.family import Family, HasSteps
-from genloom.core.files import write_atomic
+from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.guide import Guide
 from genloom.core.modality import Modality, Shown
 from genloom.core.rng import Rng, derive
@@ -98,7 +98,9 @@ def _stacked(parts: list[Tensor], spec: Spec) -> Tensor:
     return torch.cat(parts)
 
 
-def draw_grid(family: Family, modality: Modality[Any], path: Path, n: int | None = None) -> tuple[Shown, Path]:
+def draw_grid(
+    family: Family, modality: Modality[Any], path: Path, n: int | None = None, finish: Finish = as_is
+) -> tuple[Shown, Path]:
     """About n samples with fixed seeds as one picture, each class a column, or as text; written to `path`, which gets
     the ending of what it is."""
     options, columns = family.Options(), None
@@ -115,18 +117,21 @@ def draw_grid(family: Family, modality: Modality[Any], path: Path, n: int | None
         labels = torch.arange(n) % columns if columns else spread_labels(family, n, 0)
     x = generate(family, n, labels, 0, options)
     shown = modality.show([modality.decode(e) for e in x], columns)
-    return shown, save_shown(shown, path)
+    return shown, save_shown(shown, path, finish)
 
 
-def save_shown(shown: Shown, path: Path) -> Path:
-    """Write a picture as PNG or a text as UTF-8, whole or not at all; `path` gets the right ending. Returns it."""
+def save_shown(shown: Shown, path: Path, finish: Finish = as_is) -> Path:
+    """Write a picture as PNG or a text as UTF-8, whole or not at all; `path` gets the right ending. Returns it.
+
+    finish: what the bytes pass through before they are written, such as a mark.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(shown, str):
         path = path.with_suffix(".txt")
-        write_atomic(path, shown.encode("utf-8", "surrogatepass"))
+        write_atomic(path, finish(path, shown.encode("utf-8", "surrogatepass")))
         return path
     data = io.BytesIO()
     shown.save(data, "PNG")
     path = path.with_suffix(".png")
-    write_atomic(path, data.getvalue())
+    write_atomic(path, finish(path, data.getvalue()))
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,10 +22,11 @@ from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
 from genloom.core.modality import Modality
 from genloom.core.rng import Rng, derive
-from genloom.core.run import CONFIG, STATE, RunFolder
+from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import Tokens, spec_from_json
 from genloom.families import find_family
 from genloom.modalities import find_modality
+from genloom.provenance import Batch, Marker, load_identity
 from genloom.run.generate import generate, save_shown, spread_labels
 from genloom.run.prompting import columns, cut, given, guide_for, pieces
 
@@ -221,19 +223,63 @@ class Run:
         prompt: str = "",
         suffix: str = "",
         stop: Sequence[str] = (),
+        mark: bool = True,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Path]:
         """Samples as files (by default in the run's samples/seed-N/), or one picture or text of them with `grid`.
-        Returns the paths."""
+        Returns the paths.
+
+        mark: put the mark of generated content into each and write their signed record (docs/provenance.md); without
+        it, the run's manifest notes that.
+        """
+        asked = {
+            "n": n, "label": label, "seed": seed, "options": self._options(options).model_dump(mode="json"),
+            "grid": grid, "prompt": prompt, "suffix": suffix, "stop": list(stop),
+        }  # fmt: skip
+        marker = self.marker("sample", asked, mark=mark, notify=notify)
         labels = self.label_indices(label, n, seed)
         examples = self.sample(
             n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
         )
         target = self._output(folder, f"seed-{seed}")
         if grid:
-            return [save_shown(self.modality.show(examples), target / f"grid-{seed}")]
+            paths = [save_shown(self.modality.show(examples), target / f"grid-{seed}", marker)]
+            marker.record(target)
+            return paths
         stems = [f"{i:06d}" if labels is None else f"{i:06d}-{_safe(self.classes[int(labels[i])])}" for i in range(n)]
-        return self.modality.write(examples, target, stems)
+        names = [None if labels is None else self.classes[int(labels[i])] for i in range(n)]
+        marker.places = {stem: (i, name) for i, (stem, name) in enumerate(zip(stems, names, strict=True))}
+        paths = self.modality.write(examples, target, stems, marker)
+        marker.record(target)
+        return paths
+
+    def marker(
+        self,
+        task: str,
+        asked: Mapping[str, Any],
+        *,
+        mark: bool = True,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> Marker:
+        """What puts marks into the files of one batch. asked: everything that decides them besides the run.
+
+        With `mark` False they stay unmarked, and the manifest says so. Raises InputError when the signing identity
+        cannot be used.
+        """
+        if mark:
+            identity = load_identity()
+            if identity is None:
+                notify("the marks are not signed: the package cryptography is not installed")
+            return Marker(self.batch(task, asked), identity)
+        when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        earlier = self.manifest.get("unmarked", [])
+        self.folder.update_manifest(unmarked=[*earlier, {"when": when, "task": task, "asked": dict(asked)}])
+        return Marker(None)
+
+    def batch(self, task: str, asked: Mapping[str, Any]) -> Batch:
+        """What files made together have in common, as their record tells it."""
+        device = next(self.family.parameters()).device.type
+        return Batch(self.name, self.manifest.get("files", {}).get(WEIGHTS, ""), task, asked, device)
 
     def _output(self, folder: str | Path | None, default: str) -> Path:
         target = Path(folder) if folder is not None else self.folder.samples / default
