@@ -51,8 +51,8 @@ def main() -> None:
 
     import numpy as np
     import torch
-    from mnist_quality import cpu_model
     from plain_gpt import PlainGPT, train
+    from records import command, cpu_model
 
     import genloom
     from genloom.core.batch import Condition
@@ -120,7 +120,7 @@ def main() -> None:
     print(json.dumps(results), flush=True)
     manifest = run.manifest
     record = {
-        "command": " ".join(["python", "benchmarks/text_quality.py", *sys.argv[1:]]),
+        "command": command("text_quality.py", sys.argv[1:]),
         "data": a.data, "recipe": run.config.recipe, "seed": a.seed, "budget_seconds": a.budget, "clock": a.clock,
         "nats_per_token": results, "tokenizer": data.modality.config.model_dump()["tokenizer"],
         "windows_of": WINDOW, "validation_tokens": held_out.total,
