@@ -231,6 +231,15 @@ def test_a_changed_record_does_not_hold(tmp_path: Path, identity: Identity, chan
     assert verify(tmp_path / "out" / "h.txt").notes
 
 
+@pytest.mark.parametrize("part", ["run", "asked", "files", "created", "signature", "software"])
+@pytest.mark.parametrize("value", [None, 3, [1], {"a": []}, "text"])
+def test_a_record_of_the_wrong_types_is_no_traceback(tmp_path: Path, identity: Identity, part: str, value: Any) -> None:
+    record = write(tmp_path / "out", {"h.txt": FILES["h.txt"]}, None)
+    document = json.loads(record.read_text("utf-8"))
+    record.write_text(json.dumps({**document, part: value}), "utf-8")
+    assert not verify(tmp_path / "out" / "h.txt").holds
+
+
 def test_a_batch_of_somebody_else_holds_but_is_not_ones_own(
     tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
