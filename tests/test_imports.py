@@ -127,6 +127,7 @@ HEAVY = ("torch", "sklearn", "scipy", "numpy", "tensorboard")
         "from genloom.cli import _run; _run(['train', '--help'])",
         "from genloom.cli.values import complete_name; assert complete_name('')",
         "from genloom.cli import _run; assert _run(['sample', 'no-such-run']) == 2",
+        "from genloom.cli import _run; assert _run(['verify', 'no-such-file']) == 2",
     ],
 )
 def test_torch_is_not_imported_for(code: str) -> None:

@@ -144,6 +144,21 @@ def test_pictures_drawn_in_training_carry_the_light_mark(vae: Path) -> None:
     assert final is not None and final["task"] in ("train", "sample") and final["weights"]
 
 
+def test_training_draws_plain_pictures_if_asked(cli: Cli, tmp_path: Path) -> None:
+    sets = ("--set", "train.marks=false", "--set", "train.batch=32")
+    done = cli("train", "digits", "--model", "vae", *sets, "--steps", 2, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert mark.find((tmp_path / "run" / "samples" / "final.png").read_bytes(), ".png") is None
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))["marks"] is False
+
+
+def test_words_of_strangers_do_not_reach_the_terminal_as_they_are(cli: Cli, tmp_path: Path) -> None:
+    hostile = mark.Mark("\x1b[2Jrun\n", "sample")
+    (tmp_path / "x.obj").write_bytes(mark.put(b"v 0 0 0\n", ".obj", hostile))
+    done = cli("verify", tmp_path / "x.obj")
+    assert done.code == 1 and "\x1b" not in done.out and done.out.count("\n") == 1
+
+
 def test_an_identity_that_cannot_be_made_is_told_before_sampling(
     cli: Cli, vae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,3 +193,15 @@ def test_settings_of_one_cell_are_not_mixed_with_another(cli: Cli, text: Path, t
         words = [w for s in sets for w in ("--set", s)]
         done = cli("train", text, "--steps", 1, "--out", tmp_path / "run", *words)
         assert done.code == 2 and says in done.err, done.err
+
+
+def test_texts_are_vouched_for_by_their_record_and_made_again(cli: Cli, run: Path, tmp_path: Path) -> None:
+    asked = ("--max-tokens", 20, "--prompt", "the ", "--stop", "q", "--temperature", 0.7, "-o", tmp_path, "--json")
+    files = cli("sample", run, "-n", 3, "--seed", 5, *asked).document["files"]
+    assert cli("verify", *files).code == 0
+    done = cli("reproduce", *files, "--run", run, "-o", tmp_path / "again", "--json")
+    assert done.code == 0, done.err
+    for path in map(Path, files):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    Path(files[0]).write_text("something else", "utf-8")
+    assert cli("verify", files[0]).code == 1

@@ -95,6 +95,19 @@ def test_written_examples_are_read_back(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODALITIES)
+def test_the_bytes_of_every_file_pass_through_finish(name: str, tmp_path: Path) -> None:
+    _, modality, examples = fitted(name)
+    passed: dict[Path, bytes] = {}
+
+    def finish(path: Path, data: bytes) -> bytes:
+        passed[path] = data + b"mark"
+        return passed[path]
+
+    paths = modality.write([modality.decode(modality.encode(e)) for e in examples[:2]], tmp_path, ["a", "b"], finish)
+    assert {p: p.read_bytes() for p in paths} == passed
+
+
+@pytest.mark.parametrize("name", MODALITIES)
 def test_examples_are_known_by_what_they_show(name: str) -> None:
     cls, _, examples = fitted(name)
     prints = [cls.fingerprint(e).exact for e in examples]

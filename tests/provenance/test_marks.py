@@ -231,6 +231,15 @@ def test_a_changed_record_does_not_hold(tmp_path: Path, identity: Identity, chan
     assert verify(tmp_path / "out" / "h.txt").notes
 
 
+@pytest.mark.parametrize("part", ["run", "asked", "files", "created", "signature", "software"])
+@pytest.mark.parametrize("value", [None, 3, [1], {"a": []}, "text"])
+def test_a_record_of_the_wrong_types_is_no_traceback(tmp_path: Path, identity: Identity, part: str, value: Any) -> None:
+    record = write(tmp_path / "out", {"h.txt": FILES["h.txt"]}, None)
+    document = json.loads(record.read_text("utf-8"))
+    record.write_text(json.dumps({**document, part: value}), "utf-8")
+    assert not verify(tmp_path / "out" / "h.txt").holds
+
+
 def test_a_batch_of_somebody_else_holds_but_is_not_ones_own(
     tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +259,41 @@ def test_two_batches_in_one_folder_keep_their_records(tmp_path: Path, identity: 
     write(tmp_path / "out", {"a.png": FILES["a.png"]}, identity)  # once more: takes the place of the first
     assert len(list((tmp_path / "out").glob(f"{PREFIX}*.json"))) == 2
     assert all(verify(tmp_path / "out" / name).holds for name in ("a.png", "b.png"))
+
+
+def moving() -> bytes:
+    """The smallest MP4 that has every box a reader asks for, without a picture."""
+
+    def box(name: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I", len(body) + 8) + name + body
+
+    matrix = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    head = box(
+        b"mvhd", bytes(12), struct.pack(">IIIH", 1000, 0, 1 << 16, 256), bytes(10), matrix, bytes(24), b"\0\0\0\2"
+    )
+    return box(b"ftyp", b"isom\0\0\2\0isomiso2mp41") + box(b"moov", head) + box(b"mdat", bytes(range(64)))
+
+
+@signed
+@pytest.mark.parametrize("kind", ["webp", "gif", "tiff", "mp4"])
+def test_formats_of_other_people_can_be_sealed_too(tmp_path: Path, identity: Identity, kind: str) -> None:
+    data = moving() if kind == "mp4" else picture(kind.upper())
+    record = write(tmp_path / "out", {f"x.{kind}": data}, identity)
+    record.unlink()
+    path = tmp_path / "out" / f"x.{kind}"
+    assert (verify(path).state, verify(path).own) == ("holds", True)
+    sealed = path.read_bytes()
+    place = sealed.rindex(data[-16:])
+    path.write_bytes(sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :])
+    assert verify(path).state == "altered"
+
+
+def test_a_record_of_half_a_surrogate_pair_can_be_read(tmp_path: Path, identity: Identity) -> None:
+    marker = Marker(Batch("r", "", "sample", {"prompt": "\ud83d 猫"}), identity)
+    (tmp_path / "a.txt").write_bytes(marker(tmp_path / "a.txt", b"text"))
+    marker.record(tmp_path)
+    assert verify(tmp_path / "a.txt").holds
 
 
 @signed

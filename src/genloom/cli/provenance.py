@@ -24,14 +24,19 @@ def verify(files: Files, json: Json = False) -> None:
         emit({"schema": "genloom.verify/1", "holds": good, "files": [v.to_json() for v in verdicts]})
     else:
         for v in verdicts:
-            print(f"{v.file}: {v.state}: {v.says}")
+            print(f"{v.file}: {v.state}: {_plain(v.says)}")
             if v.signer:
                 whose = "yours" if v.own else "not yours, so anybody's who used this name"
-                print(f"  signed by {v.signer} ({whose})")
+                print(f"  signed by {_plain(v.signer)} ({whose})")
             for note in v.notes:
-                say(f"  {note}")
+                say(f"  {_plain(note)}")
     if not good:
         raise typer.Exit(1)
+
+
+def _plain(text: str) -> str:
+    """Words that a stranger may have written, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def reproduce(

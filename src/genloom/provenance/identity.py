@@ -219,7 +219,7 @@ def fingerprint(chain: bytes) -> str:
 def check(chain: bytes, signature: bytes, data: bytes, when: datetime.datetime) -> str:
     """ "" where the signature holds, else what is wrong: the signature, the chain, or that it was made outside the
     certificate's time."""
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
@@ -234,7 +234,7 @@ def check(chain: bytes, signature: bytes, data: bytes, when: datetime.datetime) 
             low.verify_directly_issued_by(high)
     except InvalidSignature:
         return "the signature does not fit"
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, UnsupportedAlgorithm):
         return "the certificates cannot be read"
     if not found[0].not_valid_before_utc <= when <= found[0].not_valid_after_utc:
         return "it was signed outside the time its certificate is valid for"

@@ -75,7 +75,10 @@ def write_record(
             "value": identities.encoded(identity.sign(canonical(document))),
         }
     path = folder / f"{PREFIX}{digest.hexdigest()[:10]}.json"
-    write_atomic(path, (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "surrogatepass"))
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+        text = json.dumps(document, indent=1)  # half a surrogate pair has no bytes of its own
+    write_atomic(path, f"{text}\n".encode())
     return path
 
 

@@ -135,7 +135,8 @@ def _foreign(path: Path, manifest: credentials.Manifest, notes: list[str]) -> Ve
 
 def _facts(record: Record, name: str, digest: str = "") -> dict[str, Any]:
     """The record's word on a file in the terms of a mark."""
-    run, asked = (record.document.get(k) or {} for k in ("run", "asked"))
+    parts = (record.document.get(k) for k in ("run", "asked"))
+    run, asked = (p if isinstance(p, dict) else {} for p in parts)
     entry = record.entry(name, digest) or {}
     out = {"run": run.get("name"), "weights": run.get("weights"), "task": record.document.get("task")}
     out |= {"seed": asked.get("seed"), "index": entry.get("index"), "label": entry.get("label")}
