@@ -87,7 +87,7 @@ def test_a_stop_spread_over_tokens_ends_the_text(written: str, stops: list[str],
 
 def test_what_may_begin_a_stop_is_held_back() -> None:
     modality = text()
-    assert list(pieces(modality.decode, tokens_of(modality, "the se"), ["set"])) == [*list("the "), "se"]
+    assert list(pieces(modality.decode, tokens_of(modality, "the se"), ["set"])) == [*"the ", "se"]
     taken: list[str] = []
 
     def watched() -> Iterator[int]:

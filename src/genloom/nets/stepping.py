@@ -14,12 +14,14 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
+BLOCK = 32  # places for keys and values that are added at a time
 EPSILON = torch.finfo(torch.float32).eps  # of F.rms_norm
 
 
@@ -143,9 +145,13 @@ class TransformerStep:
         width, layers = heads * part, cast("list[Layer]", list(body.layers))
         device = state.memory[0].device
         self.part, self.width, self.rows, self.heads = part, width, rows, heads
-        self.keys = torch.stack(state.memory[::2]).mul_(part**-0.5)  # [L, B, H, S, K]
-        self.values = torch.stack(state.memory[1::2]).mul_(width**-0.5)
+        # [L, B * H, S, K], contiguous: bmm would copy a slice of something longer first, which costs thrice its time.
+        self.keys, self.values = (
+            torch.stack([m[:, :, : state.length] for m in memory]).mul_(factor**-0.5).flatten(1, 2)
+            for memory, factor in ((state.memory[::2], part), (state.memory[1::2], width))
+        )
         state.memory = []
+        self._grow(state.length)
         self.qkv = [_matrix(w.qkv) for w in layers]
         self.out = [_matrix(w.out) for w in layers]
         self.up = [_matrix(w.up) for w in layers]
@@ -161,10 +167,10 @@ class TransformerStep:
         self.all = torch.empty(rows, 3 * width, device=device)
         three = self.all.view(rows, 3, heads, part).transpose(0, 1)  # [3, B, H, K]
         self.pairs = torch.view_as_complex(three[:2].unflatten(-1, (-1, 2)))
-        self.both, self.v = three[:2], three[2]
+        self.both, self.v = three[:2], three[2]  # values [B, H, K]
         self.turned = torch.empty(2, rows, heads, part // 2, dtype=torch.complex64, device=device)
         self.qk = torch.view_as_real(self.turned).flatten(-2)  # [2, B, H, K]
-        self.q, self.k = self.qk[0].view(rows * heads, 1, part), self.qk[1]
+        self.q, self.k = self.qk[0].view(rows * heads, 1, part), self.qk[1].view(rows * heads, part)
         self.mixed = torch.empty(rows * heads, 1, part, device=device)
         self.o = self.mixed.view(rows, width)
 
@@ -173,9 +179,10 @@ class TransformerStep:
         qk, turns, root = self.qk, self.turns[seen], math.sqrt(self.width)
         h = self._unit(e).mul(root)
         first = h.clone() if any(self.skip) else h
-        keys = self.keys[:, :, :, : seen + 1].flatten(1, 2).mT.unbind()  # L times [B * H, K, seen + 1]
-        values = self.values[:, :, :, : seen + 1].flatten(1, 2).unbind()
-        new_keys, new_values = self.keys[:, :, :, seen].unbind(), self.values[:, :, :, seen].unbind()
+        if seen >= self.room:
+            self._grow(seen)
+        self.mask[seen] = 0.0
+        new_keys, new_values = self.keys[:, :, seen].unbind(), self.values[:, :, seen].unbind()
         for i, skip in enumerate(self.skip):
             if skip:
                 h.add_(first, alpha=skip)
@@ -184,14 +191,23 @@ class TransformerStep:
             torch.mul(self.pairs, turns, out=self.turned)
             qk.div_(length)
             new_keys[i].copy_(self.k)
-            new_values[i].copy_(self.v)
-            scores = torch.bmm(self.q, keys[i]).softmax(-1)
-            torch.bmm(scores, values[i], out=self.mixed)
+            new_values[i].view_as(self.v).copy_(self.v)
+            scores = torch.baddbmm(self.mask, self.q, self.key_columns[i]).softmax(-1)
+            torch.bmm(scores, self.value_rows[i], out=self.mixed)
             h.addmm_(self.o, self.out[i], alpha=root)
             torch.mm(self._unit(h), self.up[i], out=self.mid)
             mid = self.mid.relu_()
             h.addmm_(mid.mul_(mid), self.down[i], alpha=self.width)
         return self._unit(h).mul_(root)
+
+    def _grow(self, seen: int) -> None:
+        """Room for more keys and values than `seen`, a block at a time; those to come are masked."""
+        self.room = (seen // BLOCK + 1) * BLOCK
+        pad = (0, 0, 0, self.room - self.keys.shape[2])
+        self.keys, self.values = F.pad(self.keys, pad), F.pad(self.values, pad)
+        self.key_columns, self.value_rows = self.keys.mT.unbind(), self.values.unbind()
+        self.mask = torch.full((self.room,), -torch.inf, device=self.keys.device)
+        self.mask[:seen] = 0.0
 
     def _unit(self, h: Tensor) -> Tensor:
         """h with unit length along its last axis, in a buffer."""
