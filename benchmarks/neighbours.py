@@ -1,6 +1,6 @@
 """Time and memory of exact nearest neighbours: 10,000 x 10,000 in 512 dimensions.
 
-    python benchmarks/neighbours.py [--rows 10000] [--width 512] [--neighbours 1 51]
+python benchmarks/neighbours.py [--rows 10000] [--width 512] [--neighbours 1 51]
 """
 
 from __future__ import annotations
