@@ -1,4 +1,4 @@
-"""Does the generator copy its training data? What every kind of data has in common: the verdict and what it rests on."""
+"""Does the generator copy its training data? What all kinds of data have in common: the verdict and its grounds."""
 
 from __future__ import annotations
 
@@ -116,16 +116,16 @@ def conclude(
 
     "copying": surely a tenth or more are copies. "some": surely more than none (p below 0.05 over all comparisons).
     """
-    equal = {"count": exact, "share": exact / n, "interval": list(wilson_interval(exact / n, n))}
+    sure = wilson_interval(exact / n, n)
+    equal = {"count": exact, "share": exact / n, "interval": list(sure)}
     base = {"compared": compared, "exact": equal, "membership": membership, "pairs": list(pairs)}
     collapsed = f"only {distinct:,} of {n:,} samples differ from each other" if distinct < n / 2 else ""
     if not measures:
         reason = f"{collapsed}, too few to compare"
         if exact < n / 2:
             return {**not_tested(reason), **base}
-        low, high = equal["interval"]
         sentence = f"This model copies: {exact:,} of {n:,} samples equal a training example, and {collapsed}."
-        found = {"verdict": "copying", "reason": reason, "rate": exact / n, "interval": [low, high], "p_value": None}
+        found = {"verdict": "copying", "reason": reason, "rate": exact / n, "interval": list(sure), "p_value": None}
         return {**found, "sentence": sentence, "measures": [], **base}
     head = max(measures, key=lambda m: (m.excess.interval[0], -m.excess.p_value)).excess
     low, high = head.interval
