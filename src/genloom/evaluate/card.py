@@ -122,8 +122,8 @@ def _about(config: Mapping[str, Any], manifest: Mapping[str, Any], data: Mapping
     how = f", in {steps} steps and {trained}" if steps and trained else ""
     return (
         f"A generative model of the kind `{plain(config.get('model', 'unknown'))}` for {plain(config.get('kind', ''))} "
-        f"data, trained with genloom on {plain(data.get('name') or 'unnamed data')}{recipe}{how}. It makes new examples "
-        "that look like that data."
+        f"data, trained with genloom on {plain(data.get('name') or 'unnamed data')}{recipe}{how}. It makes new "
+        "examples that look like that data."
     )
 
 
@@ -150,7 +150,8 @@ def _usage(name: str, config: Mapping[str, Any]) -> str:
     return (
         f"```\npip install genloom\ngenloom sample {shell} -n 16 -o out\n```\n\n"
         f"```python\nimport genloom\n\nrun = genloom.load({code})\nexamples = run.sample(16, seed=0)\n```\n\n"
-        "The folder needs `config.json`, `modality.json`, `manifest.json` and `model.safetensors`; not the training data."
+        "The folder needs `config.json`, `modality.json`, `manifest.json` and `model.safetensors`, not the training "
+        "data."
     )
 
 
@@ -189,9 +190,8 @@ def _groups(evaluation: Evaluation | None) -> str:
         return "Not measured."
     table = [f"| {groups.get('kind', 'group')} | samples | data | state |", "|---|---|---|---|"]
     for g in rows:
-        table.append(
-            f"| {plain(g.get('name'))} | {percent(g.get('samples'))} | {percent(g.get('data'))} | {plain(g.get('state'))} |"
-        )
+        cells = plain(g.get("name")), percent(g.get("samples")), percent(g.get("data")), plain(g.get("state"))
+        table.append(f"| {' | '.join(cells)} |")
     warnings = "".join(f"\n- {plain(w)}" for w in groups.get("warnings") or [])
     return "\n".join(table) + ("\n" + warnings if warnings else "")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genloom.evaluate.audit import not_tested
 from genloom.evaluate.cost import cost_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.pictures import Picture, embed
@@ -29,7 +30,7 @@ def copying_of(evaluation: Evaluation | None, manifest: Mapping[str, Any]) -> di
     nothing = data.get("validation") == 0 and data.get("test") == 0
     reason = "the data has no held-out examples" if nothing else "the run was judged before genloom did so"
     sentence = f"{UNTESTED}." if not evaluation and not nothing else f"Copying was not tested: {reason}."
-    return {"verdict": "not tested", "sentence": sentence}
+    return {**not_tested(reason), "sentence": sentence}
 
 
 def headline(evaluation: Evaluation | None, manifest: Mapping[str, Any], near: int, of: int) -> str:
