@@ -58,8 +58,8 @@ def test_new_lines_are_no_copies(lines: Prepared) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
 def test_planted_lines_are_found_at_their_rate(lines: Prepared, share: float) -> None:
-    copies = round(500 * share)
-    samples = [*texts(800, 0)[:copies], *texts(500 - copies, 3)]
+    copies = round(1000 * share)
+    samples = [*texts(800, 0)[:copies], *texts(1000 - copies, 3)]
     found = audit_sequences(rows(lines, samples), lines)
     assert found["verdict"] == ("copying" if share == 0.2 else "some")
     assert found["exact"]["count"] == copies
@@ -109,7 +109,7 @@ def test_stretches_go_on_past_slips_and_stop_at_documents() -> None:
     text = Text(source.tokens, modality.spec.vocab, source.starts)
     runs = text.runs(ask.tokens, ask.starts)
     assert runs.length.tolist() == [10, 9, 1]
-    assert stretches(ask, runs, source).tolist() == [18, 9, 1]
+    assert stretches(ask, runs, source).tolist() == [15, 9, 1]  # five outweigh a slip, three do not
 
 
 def test_a_collapse_and_too_little_text_are_told(lines: Prepared, book: Prepared) -> None:

@@ -25,7 +25,7 @@ def copying_of(evaluation: Evaluation | None, manifest: Mapping[str, Any]) -> di
     """The audit, or why there is none; always with "verdict" and "sentence"."""
     found = evaluation.copying if evaluation else None
     if found and isinstance(found.get("verdict"), str) and isinstance(found.get("sentence"), str):
-        return found
+        return {**not_tested(""), **found}
     data = mapping(manifest.get("data"))
     nothing = data.get("validation") == 0 and data.get("test") == 0
     reason = "the data has no held-out examples" if nothing else "the run was judged before genloom did so"
