@@ -21,7 +21,7 @@ def test_lost_and_amplified_groups_are_told() -> None:
     seen = draw.choice(4, 1000, p=[0.0, 0.45, 0.2, 0.35])
     found = divided(seen, real, ["红", "b", "c", "d"], "classes", "")
     assert [g["name"] for g in found["groups"]] == ["红", "b", "c", "d"] and found["rarest"]["name"] == "红"
-    assert [g["state"] for g in found["groups"]] == ["lost", "amplified", "kept", "kept"]
+    assert [g["state"] for g in found["groups"]] == ["lost", "amplified", "fewer", "fewer"]
     assert len(found["warnings"]) == 2 and found["warnings"][0].startswith("红 is lost: 0.0% of the samples")
     for g in found["groups"]:
         assert g["samples_interval"][0] - 1e-12 <= g["samples"] <= g["samples_interval"][1]

@@ -134,7 +134,7 @@ def conclude(
     share = f"{_percent(head.rate)} (95% interval {_percent(low)} to {_percent(high)})"
     sentence = {
         "none": "No copying found: samples are no nearer to training examples than held-out examples are; at most "
-        f"{_percent(high)} could be copies",
+        f"{_percent(high)} are nearer than those explain",
         "some": f"Some copying: {share} of the samples are nearer to a training example than held-out data explains",
         "copying": f"This model copies: {share} of the samples are nearer to a training example than held-out data "
         "explains",

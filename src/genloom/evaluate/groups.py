@@ -47,14 +47,15 @@ def groups_of(
 
 
 def divided(seen: NDArray[np.int64], real: NDArray[np.int64], names: list[str], kind: str, what: str) -> dict[str, Any]:
-    """The JSON of groups [N] of samples beside groups [M] of real examples, the rarest first."""
+    """The JSON of groups [N] of samples beside groups [M] of real examples, the rarest first. state: "lost" and
+    "amplified" by a factor of two for sure, "fewer" and "more" where the intervals are apart, else "kept"."""
     own, theirs = class_shares(seen, len(names)), class_shares(real, len(names))
     rows = []
     for i in np.argsort(theirs, kind="stable").tolist():
         if not theirs[i] and not own[i]:
             continue
         a, b = wilson_interval(own[i], len(seen)), wilson_interval(theirs[i], len(real))
-        state = "lost" if a[1] < LOST * b[0] else "amplified" if a[0] > AMPLIFIED * b[1] else "kept"
+        state = _state(a, b)
         ratio = None if not theirs[i] else float(own[i] / theirs[i])
         rows.append(
             {
@@ -67,8 +68,17 @@ def divided(seen: NDArray[np.int64], real: NDArray[np.int64], names: list[str], 
                 "state": state,
             }
         )
-    warnings = [_warning(r) for r in rows if r["state"] != "kept"]
+    warnings = [_warning(r) for r in rows if r["state"] in ("lost", "amplified")]
     return {"kind": kind, "what": what, "groups": rows, "rarest": rows[0], "warnings": warnings}
+
+
+def _state(own: tuple[float, float], data: tuple[float, float]) -> str:
+    """How the 95% interval of a group's share lies to that of the data's."""
+    if own[1] < LOST * data[0]:
+        return "lost"
+    if own[0] > AMPLIFIED * data[1]:
+        return "amplified"
+    return "fewer" if own[1] < data[0] else "more" if own[0] > data[1] else "kept"
 
 
 def _warning(row: dict[str, Any]) -> str:
