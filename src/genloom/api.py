@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
+from genloom.core.device import peak_memory
 from genloom.core.errors import InputError, Interrupted
 from genloom.core.family import Family
 from genloom.core.files import Finish, as_is
@@ -233,7 +234,12 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         raise Interrupted(f"{e}; go on with: {again}", e.exit_code - 128) from None
     folder.save_weights({n: t.cpu() for n, t in job.family.state_dict().items()})
     folder.update_manifest(
-        **summary, device=str(loop.device), precision=loop.precision, threads=torch.get_num_threads(), finished=_now()
+        **summary,
+        device=str(loop.device),
+        precision=loop.precision,
+        threads=torch.get_num_threads(),
+        peak_memory_bytes=peak_memory(loop.device),
+        finished=_now(),
     )
     run = Run(folder, job.config, job.family, modality, job.prepared.condition)
     finish = _finish(folder, job.config, summary["steps"], folder.manifest()["files"][WEIGHTS])

@@ -70,9 +70,11 @@ def test_references_do_not_depend_on_the_samples(real: Evaluation, spoilt: Evalu
 def test_the_json_comes_back(spoilt: Evaluation) -> None:
     document = json.loads(json.dumps(spoilt.to_json(), allow_nan=False))
     assert document["schema"] == "genloom.evaluation/1"
-    assert not {"copying", "groups", "cost"} & set(document)
+    assert [document[k] for k in ("copying", "groups", "cost")] == [None] * 3  # `judge` alone does not say
     assert Evaluation.from_json(document) == spoilt
-    assert Evaluation.from_json({**document, "copying": {"rate": 0.0}}) == spoilt
+    old = {k: v for k, v in document.items() if k not in ("copying", "groups", "cost")}
+    assert Evaluation.from_json({**old, "later": {"rate": 0.0}}) == spoilt
+    assert Evaluation.from_json({**document, "copying": {"rate": 0.0}}).copying == {"rate": 0.0}
     with pytest.raises(InputError, match=r"genloom\.evaluation/9"):
         Evaluation.from_json({**document, "schema": "genloom.evaluation/9"})
     with pytest.raises(InputError, match="damaged"):

@@ -80,6 +80,9 @@ class TrainConfig(Settings):
     max_skips: int = setting(
         10, "Non-finite steps in a row before going back to the last checkpoint.", unit="steps", ge=1
     )
+    watts: float = setting(
+        10.0, "Power of a CPU core at work, which the estimate of the energy assumes.", unit="watts", ge=0
+    )
     max_rollbacks: int = setting(3, "Times the training goes back before it gives up.", ge=0)
 
 

@@ -103,3 +103,16 @@ def place(family: Family, config: TrainConfig, device: torch.device) -> None:
     last = config.layout == "channels_last" or (config.layout == "auto" and device.type == "cuda")
     if last and isinstance(family.spec, Grid) and family.spec.axes == 2:
         family.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that this process has held at most: on the accelerator if there is one, else in main memory; None where the
+    system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -22,7 +22,7 @@ class RunFolder:
 
     config.json (resolved settings) · modality.json (modality state and classes) · manifest.json (data hashes, versions,
     digests, timings) · model.safetensors (averaged weights) · history.jsonl · tensorboard/ · samples/ · report.html ·
-    resume/ (checkpoints)
+    README.md (the model card) · resume/ (checkpoints)
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +30,7 @@ class RunFolder:
         self.history, self.tensorboard = path / "history.jsonl", path / "tensorboard"
         self.samples, self.resume = path / "samples", path / "resume"
         self.report, self.evaluation = path / "report.html", path / "evaluation.json"
+        self.card = path / "README.md"
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:

@@ -9,6 +9,7 @@ from genloom.core.errors import InputError
 from genloom.evaluate.kinds import KINDS, Direction, Kind
 
 SCHEMA = "genloom.evaluation/1"
+ADDED = ("copying", "groups", "cost")  # keys that older evaluations lack
 Measured = tuple[float, tuple[float, float] | None]  # value and 95% interval
 
 
@@ -85,7 +86,8 @@ class Passage:
 @dataclass(frozen=True)
 class Evaluation:
     """All figures of one set of samples and what they were measured with. passages: of sequences, those that repeat the
-    most of the training data."""
+    most of the training data. copying, groups, cost: as `audit`, `groups` and `cost` say them, None where they were not
+    measured."""
 
     figures: tuple[Figure, ...]
     data: dict[str, Any]
@@ -96,6 +98,9 @@ class Evaluation:
     notices: tuple[str, ...]
     seconds: float
     passages: tuple[Passage, ...] = ()
+    copying: dict[str, Any] | None = None
+    groups: dict[str, Any] | None = None
+    cost: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Figure:
         """The figure called `name`. Raises KeyError."""
@@ -105,7 +110,7 @@ class Evaluation:
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON with the schema's version. Later versions add keys (copying, groups, cost) beside these."""
+        """JSON with the schema's version. Later versions add keys beside these."""
         document = {"schema": SCHEMA, **asdict(self)}
         document["figures"] = [
             {**asdict(f), "interval": None if f.interval is None else list(f.interval)} for f in self.figures
@@ -122,8 +127,9 @@ class Evaluation:
         try:
             figures = tuple(_figure_from(f) for f in document["figures"])
             passages = tuple(Passage(**p) for p in document.get("passages", []))
-            names = {f.name for f in fields(cls)} - {"figures", "notices", "passages"}
-            known = {n: document[n] for n in names}
+            added = {n: document[n] for n in ADDED if isinstance(document.get(n), dict)}
+            names = {f.name for f in fields(cls)} - {"figures", "notices", "passages", *ADDED}
+            known = {n: document[n] for n in names} | added
             return cls(figures=figures, notices=tuple(document["notices"]), passages=passages, **known)
         except (KeyError, TypeError) as e:
             raise InputError(f"the evaluation is damaged ({type(e).__name__}: {e}); evaluate again") from None

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from genloom.core.errors import InputError
 from genloom.core.spec import Grid, Tokens
+from genloom.evaluate.audit_grids import Keep
+from genloom.evaluate.completion import completed
 from genloom.evaluate.contracts import Data, FeatureSpace, Generator
+from genloom.evaluate.cost import Watched
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
@@ -25,23 +28,31 @@ def evaluate_samples(
     n: int | None = None,
     seed: int = 0,
     notify: Callable[[str], None] = lambda _: None,
+    keep: Keep = lambda _: None,
 ) -> Evaluation:
-    """Draw n samples from a generator and judge them. n None: as many as the data can be compared with, at most 5,000.
+    """Draw n samples from a generator and judge them, look for copies of the training data, count groups, and time
+    it. n None: as many as the data can be compared with, at most 5,000. keep: given the worst pairs (sample, training
+    example) of a grid, to be shown.
 
     Of sequences also the likelihood of held-out data, where the family can tell it. Raises InputError when the data has
     nothing held out or is neither a grid nor tokens.
     """
     space = features_for(data, notify=notify)
     spec = data.modality.spec
+    generator = watched = Watched(generator)
     if isinstance(spec, Tokens):
-        return evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
+        evaluation = evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
+        notify("looking for copies of the training data")
+        return completed(evaluation, watched, data, space, seed=seed, keep=keep)
     reference, _ = reference_split(data)
     count = n if n is not None else default_number(len(data.train), len(reference))
     notify(f"drawing {count} samples")
     x, labels = generator.sample_tensor(count, seed=seed)
     honoured = "label" in generator.family.honours()
     notify("measuring")
-    return judge(x, labels if honoured else None, data, space, seed=seed)
+    evaluation = judge(x, labels if honoured else None, data, space, seed=seed)
+    notify("looking for copies of the training data")
+    return completed(evaluation, watched, data, space, seed=seed, keep=keep)
 
 
 def judge(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpace, *, seed: int = 0) -> Evaluation:

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,10 @@ from genloom.core.run import CONFIG, MANIFEST, RunFolder
 from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
 from genloom.evaluate.pictures import legible, samples_of, writings_of
+from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
+from genloom.evaluate.units import duration, integer, moment, number, text
+
+__all__ = ["bar", "duration", "integer", "moment", "number", "render", "text", "write_report"]
 
 MOST_LOGS = 12
 MOST_QUARANTINED = 50
@@ -42,11 +45,14 @@ def write_report(folder: Path) -> Path:
 def render(run: RunFolder) -> str:
     """The report of a run folder as HTML."""
     config = run.read_json(CONFIG)
-    manifest = _optional(run.path / MANIFEST)
+    manifest = optional(run.path / MANIFEST)
     data = _mapping(manifest.get("data"))
     final, grids = samples_of(run.samples)
     written, drafts = writings_of(run.samples)
-    evaluation, problem = _evaluation(run.evaluation)
+    evaluation, problem = read_evaluation(run.evaluation)
+    rows = [FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else []
+    placed = [r.bar for r in rows if r.bar]
+    copying = copying_of(evaluation, manifest)
     environment = Environment(
         loader=PackageLoader("genloom.evaluate", ""),
         autoescape=True,
@@ -55,7 +61,7 @@ def render(run: RunFolder) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "integer": integer}
-    environment.filters["legible"] = legible
+    environment.filters |= {"legible": legible, "percent": percent}
     return environment.get_template("report.html.j2").render(
         name=run.path.resolve().name,
         subtitle=_subtitle(config, data),
@@ -66,7 +72,15 @@ def render(run: RunFolder) -> str:
         drafts=drafts,
         evaluation=evaluation,
         problem=problem,
-        rows=[FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else [],
+        rows=rows,
+        headline=headline(
+            evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
+        ),
+        copying=copying,
+        copying_facts=copying_facts(copying) if evaluation else [],
+        twins=pairs_of(copying, run.path),
+        groups=_mapping(evaluation.groups) if evaluation else {},
+        cost=cost_facts(evaluation, manifest, config),
         charts=_charts(_history(run.history)),
         data_facts=_data_facts(data),
         notices=[str(n) for n in data.get("notices") or []],
@@ -81,7 +95,7 @@ def render(run: RunFolder) -> str:
 # -- reading ------------------------------------------------------------------------------
 
 
-def _optional(path: Path) -> dict[str, Any]:
+def optional(path: Path) -> dict[str, Any]:
     """The JSON object in a file, or an empty one when it is missing or damaged: a report shows what there is."""
     try:
         return _mapping(json.loads(path.read_text("utf-8")))
@@ -110,12 +124,12 @@ def _history(path: Path) -> list[dict[str, Any]]:
     return out
 
 
-def _evaluation(path: Path) -> tuple[Evaluation | None, str]:
+def read_evaluation(path: Path) -> tuple[Evaluation | None, str]:
     """The evaluation, or none and why."""
     if not path.is_file():
         return None, ""
     try:
-        return Evaluation.from_json(_optional(path)), ""
+        return Evaluation.from_json(optional(path)), ""
     except InputError as e:
         return None, str(e)
 
@@ -306,49 +320,3 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in tree.items():
         out += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
     return out
-
-
-# -- numbers and words ------------------------------------------------------------------------------
-
-
-def text(value: Any) -> str:
-    if value is None or value == "":
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(text, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def number(value: float | None) -> str:
-    """Three or four figures that mean something; a dash for None."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 0.1 or abs(value) >= 10 else f"{value:.3f}"
-
-
-def integer(value: Any) -> str:
-    return f"{value:,.0f}" if isinstance(value, int | float) and math.isfinite(value) else ""
-
-
-def moment(written: Any) -> str:
-    """An ISO 8601 time as 2026-01-31 10:03 UTC; anything else as it is."""
-    try:
-        when = datetime.fromisoformat(str(written))
-    except ValueError:
-        return str(written or "")
-    return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".strip()
-
-
-def duration(seconds: Any) -> str:
-    """A time such as 9 min 58 s."""
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

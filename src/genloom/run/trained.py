@@ -354,6 +354,7 @@ class Run:
         """
         from genloom.data.prepare import prepare
         from genloom.evaluate.figures import evaluate_samples
+        from genloom.run.judging import with_pictures, with_run
 
         notify = notify or (lambda _: None)
         source = against if against is not None else self.config.data.path
@@ -366,14 +367,20 @@ class Run:
                 f"{prepared.modality.spec} with {len(prepared.condition.classes)} classes, against "
                 f"{self.modality.spec} with {len(self.classes)}"
             )
-        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, notify=notify)
+        shown: list[tuple[Tensor, Tensor]] = []
+        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, notify=notify, keep=shown.extend)
+        evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
+        evaluation = with_pictures(evaluation, self.folder.samples, self.modality, shown)
         self.folder.write_json(self.folder.evaluation.name, evaluation.to_json())
         self.write_report()
         return evaluation
 
     def write_report(self) -> Path:
+        """report.html and the model card, README.md, from what is in the folder. Returns the report's path."""
+        from genloom.evaluate.card import write_card
         from genloom.evaluate.report import write_report
 
+        write_card(self.path)
         return write_report(self.path)
 
 
