@@ -10,6 +10,7 @@ counted, the fastest of several runs of each, so that other load on the machine 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 TOKENS, VOCAB = 256, 65
 SIZES = ((4, 128, 4), (6, 384, 6))  # layers, width, heads
 GOALS = {(128, 1): 4.0, (128, 32): 1.8, (384, 1): 1.3, (384, 32): 1.4}
-REPEATS = 3
+ROUNDS, SECONDS = 3, 40  # at least so many runs of each, and more while this time lasts
 
 
 def ours(depth: int, width: int, heads: int, cell: str = "transformer") -> Autoregressive:
@@ -68,7 +69,9 @@ def theirs(depth: int, width: int, heads: int, rows: int) -> Callable[[], Any]:
 def fastest(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """CPU seconds of each, the runs taking turns."""
     best = dict.fromkeys(runs, float("inf"))
-    for _ in range(1 + REPEATS):  # the first is to warm up, and counts only if it was the fastest
+    rounds, until = 0, time.monotonic() + SECONDS
+    while rounds < ROUNDS or time.monotonic() < until:
+        rounds += 1
         for name, run in runs.items():
             begin = time.process_time()
             run()
@@ -128,6 +131,8 @@ def main() -> None:
             "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
         },
         "processor": processor(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "cores": os.cpu_count(),
         "threads": 1,
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
