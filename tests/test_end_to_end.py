@@ -61,14 +61,23 @@ def test_train_sample_evaluate(tmp_path: Path) -> None:
         "history.jsonl",
         "report.html",
         "samples/final.png",
+        "README.md",
     ):
         assert (out / name).stat().st_size > 0, name
+    assert "not tested" in (out / "README.md").read_text("utf-8")
     files = cli("sample", str(out), "-n", "3", "--label", "7", "--seed", "1", "-o", str(tmp_path / "sevens"))["files"]
     assert [Image.open(f).size for f in files] == [(8, 8)] * 3
-    figures = {f["name"]: f for f in cli("evaluate", str(out), "-n", "300")["figures"]}
+    judged = cli("evaluate", str(out), "-n", "300")
+    figures = {f["name"]: f for f in judged["figures"]}
     frechet = figures["frechet"]
     assert frechet["ceiling"] < frechet["value"] < 0.5 * frechet["floor"]
     assert figures["label_agreement"]["value"] > 0.5
+    assert judged["copying"]["verdict"] == "none" and len(judged["copying"]["interval"]) == 2
+    assert all((out / p["picture"]).is_file() for p in judged["copying"]["pairs"])
+    assert len(judged["groups"]["groups"]) == 10 and judged["cost"]["training"]["steps"] == 150
+    assert judged["cost"]["sampling"]["per_second"] > 0 and judged["cost"]["energy"]["watt_hours"] > 0
+    card = (out / "README.md").read_text("utf-8")
+    assert "No copying found" in card and "CC BY 4.0" in card and "# 数字" in card
     report = (out / "report.html").read_text("utf-8")
     assert "数字" in report and "http://" not in report and "https://" not in report and "data:image/png" in report
 

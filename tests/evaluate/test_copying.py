@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from genloom.core.spec import Grid
 from genloom.evaluate.audit import membership, not_tested
 from genloom.evaluate.audit_grids import audit_grids, flat
 from genloom.evaluate.features import EncoderFeatures
+from genloom.evaluate.grids import as_written
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +150,22 @@ def test_the_worst_pairs_are_handed_out_to_be_shown(real: tuple[Any, Tensor]) ->
     assert len(shown) == len(found["pairs"]) == 8
     for pair, (sample, training) in zip(found["pairs"], shown, strict=True):
         assert (sample - training).abs().max() == 0 if pair["exact"] else (sample - training).abs().max() > 0
+
+
+def test_a_model_that_learnt_a_few_digits_by_heart_copies(real: tuple[Any, Tensor], tmp_path: Path) -> None:
+    import genloom
+
+    data, _ = real
+    few = data.train.x[:24]
+    pictures = [np.asarray((p[0] + 1) * 127.5, np.uint8) for p in few.numpy()]
+    settings = {"data.validation": 0.0, "data.test": 0.0, "train.batch": 32, "train.warmup": 10, "train.grids": 0}
+    run = genloom.train(
+        np.stack(pictures),
+        model="flow",
+        steps=300,
+        out=tmp_path / "run",
+        settings={**settings, "train.ema": 0.95, "train.precision": "fp32"},
+    )
+    x, _ = run.sample_tensor(200)
+    found = audit_grids(as_written(x, Grid((1, 8, 8), 256)), replace(data, train=Memory(few)), None)
+    assert found["verdict"] == "copying" and found["rate"] > 0.5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -166,7 +165,8 @@ class Replay:
     """A generator that gives training examples; `honoured` says which conditions it obeys."""
 
     def __init__(self, data: Any, honoured: set[str]) -> None:
-        self.data, self.family = data, SimpleNamespace(honours=lambda: frozenset(honoured))
+        self.data, self.family = data, torch.nn.Linear(1, 1)
+        self.family.honours = lambda: frozenset(honoured)  # type: ignore[assignment]
 
     def sample_tensor(self, n: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         rows = np.random.default_rng(seed).permutation(len(self.data.train))[:n]
@@ -182,7 +182,10 @@ def test_a_generator_is_sampled_and_judged(
     assert found.samples == {"n": 647, "seed": 3} and any("647" in s for s in said)
     assert found["label_agreement"].value > 0.95  # type: ignore[operator]
     again = evaluate_samples(Replay(digits, {"label"}), digits, seed=3)  # type: ignore[arg-type]
-    assert replace(again, seconds=found.seconds) == found
+    assert replace(again, seconds=found.seconds, cost=found.cost) == found
+    assert found.copying is not None and found.groups is not None and found.cost is not None
+    assert found.copying["verdict"] == "copying" and found.copying["exact"]["count"] == 647
+    assert len(found.groups["groups"]) == 10 and found.cost["sampling"]["n"] == 647
     deaf = evaluate_samples(Replay(digits, set()), digits, n=200)  # type: ignore[arg-type]
     assert "label_agreement" not in [f.name for f in deaf.figures]
 

@@ -151,6 +151,10 @@ def evaluate(
             indent="",
         )
     )
+    if document["copying"]:
+        print(f"\ncopying: {document['copying']['verdict']}\n{document['copying']['sentence']}")
+    for warning in (document["groups"] or {}).get("warnings", ()):
+        print(warning)
     say(f"The report: {trained.folder.report}")
 
 
