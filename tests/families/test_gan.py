@@ -19,7 +19,15 @@ from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid
 from genloom.families.gan import GAN, critic_loss, generator_loss, spread, squared_slope, truncated
-from genloom.nets.adversary import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator, Pyramid, minibatch_deviation
+from genloom.nets.adversary import (
+    ConvCritic,
+    ConvGenerator,
+    Head,
+    MLPCritic,
+    MLPGenerator,
+    Pyramid,
+    minibatch_deviation,
+)
 from genloom.nets.diffaugment import KINDS, augment
 
 TEN = ConditionSpec(tuple("0123456789"), (180,) * 10)
@@ -396,3 +404,13 @@ def test_colour_keeps_one_channel_s_pattern():
     y = augment(x, ["colour"], Rng(0))
     for a, b in zip(x, y, strict=True):  # an affine map with positive slope
         assert np.corrcoef(a.flatten(), b.flatten())[0, 1] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_scores_are_not_rounded_in_bf16(classes: int) -> None:
+    torch.manual_seed(0)
+    head, h = Head(16, classes), torch.randn(8, 16)
+    label = torch.arange(8) % classes if classes else None
+    exact = head(h, label)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head(h, label), exact)
