@@ -34,6 +34,8 @@ from genloom.nets.recurrent import CarriedStates, Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import Transformer
 
+PACE = 30  # steps from which the epochs of the whole training are told
+
 
 @final
 class Autoregressive(Family):
@@ -60,6 +62,13 @@ class Autoregressive(Family):
         )
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(0.5, "Share of n-grams left out while training.", unit="share", ge=0, lt=1)
+        ngram_epochs: float = setting(
+            20.0,
+            "An n-gram of n tokens is used in trainings of up to this / (n - 2) epochs; longer ones would learn "
+            "the text by heart. 0: always.",
+            unit="epochs",
+            ge=0,
+        )
         dropout: float = setting(0.2, "Dropout of embeddings and layers at its highest.", unit="share", ge=0, lt=1)
         dropout_epochs: float = setting(
             4.0, "Epochs over which dropout rises from 0: what is seen for the first time cannot be overfitted.",
@@ -183,6 +192,7 @@ class Autoregressive(Family):
             epochs *= 1 - share / clock.fraction  # about those of the model of codes alone
         ramp = min(1.0, epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
         self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp, epochs)
+        self.model.inputs.longest = longest_ngram(epochs, clock, self.config.ngram_epochs)
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill
@@ -376,6 +386,16 @@ def build(
             )
         body = Recurrent(config.cell, config.width, config.hidden, config.depth or 1)
     return SequenceModel(inputs, body, softcap=config.softcap, tied=config.tied)
+
+
+def longest_ngram(epochs: float, clock: Clock, most: float) -> int:
+    """The longest n-gram to use in a training that will see the data about epochs / fraction times; before the first
+    steps have shown the pace, 2."""
+    if not most:
+        return 99
+    if clock.step < PACE or not clock.fraction:
+        return 2
+    return 2 + int(most * clock.fraction / max(epochs, 1e-9))
 
 
 def read_along(data: Iterable[Batch], pad: int, most: int) -> Tensor:

@@ -85,6 +85,7 @@ class Inputs(nn.Module):
         super().__init__()
         self.vocab, self.rows, self.boundary = vocab, rows, boundary
         self.left_out, self.epochs = 0.0, 0.0  # share of n-grams left out while training; epochs done
+        self.longest = ngrams  # n-gram used while training
         self.token = _table(vocab, width)
         nn.init.normal_(self.token.weight, std=0.5)
         sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
@@ -92,7 +93,8 @@ class Inputs(nn.Module):
         self.tables = nn.ModuleList([lazy(_table(size + 1, width, padding=size)) for size in sizes])
         for n, table in enumerate(self.tables, 2):
             assert isinstance(table, nn.Embedding)
-            nn.init.normal_(table.weight[:-1], std=0.05 if n == 2 else 0.02)
+            # Longer n-grams begin at zero: those that a training does not use must not add noise.
+            nn.init.normal_(table.weight[:-1], std=0.05 if n == 2 else 0.0)
         # How often each row was used in training.
         for n, size in enumerate(sizes):
             self.register_buffer(f"used{n}", torch.zeros(size + 1, dtype=torch.int32))
@@ -129,6 +131,8 @@ class Inputs(nn.Module):
                 begun, before = begun | (before == self.boundary), before.masked_fill(begun, 0)
             key = key * self.vocab + before if self.vocab ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
             row = self._row(key, back, table.num_embeddings - 1)
+            if self.training and back + 1 > self.longest:
+                continue
             if self.training:
                 row = self._leave_out(row, back, table.num_embeddings - 1)
             e = e + table(row)
