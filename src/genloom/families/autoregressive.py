@@ -61,7 +61,13 @@ class Autoregressive(Family):
             le=6,
         )
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
-        ngram_dropout: float = setting(0.5, "Share of n-grams left out while training.", unit="share", ge=0, lt=1)
+        ngram_dropout: float = setting(
+            0.5,
+            "Share of n-grams left out while training, and rare ones more often; 0: none.",
+            unit="share",
+            ge=0,
+            lt=1,
+        )
         ngram_epochs: float = setting(
             20.0,
             "An n-gram of n tokens is used in trainings of up to this / (n - 2) epochs; longer ones would learn "
@@ -191,7 +197,8 @@ class Autoregressive(Family):
             batch = self.tokenizer.sequences(batch)
             epochs *= 1 - share / clock.fraction  # about those of the model of codes alone
         ramp = min(1.0, epochs / self.config.dropout_epochs) if self.config.dropout_epochs else 1.0
-        self.model.set_dropout(self.config.dropout * ramp, self.config.ngram_dropout * ramp, epochs)
+        left_out = self.config.ngram_dropout
+        self.model.set_dropout(self.config.dropout * ramp, left_out * ramp, epochs if left_out else 0.0)
         self.model.inputs.longest = longest_ngram(epochs, clock, self.config.ngram_epochs)
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
