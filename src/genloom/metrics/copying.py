@@ -81,7 +81,8 @@ def _at(
     p_value = float(stats.hypergeom.cdf(k - 1, n + m, m, flagged + k - 1)) if flagged else 1.0
     hits = 0 if control is None else int((control < threshold).sum())
     chance = min(1.0, hits * ratio / n)
-    if chance > usual:
+    # a hit or two where one is expected anyway say nothing, and their wide interval would hide real copies
+    if chance > usual and float(stats.poisson.sf(hits - 1, usual * n / ratio)) < LEVEL:
         usual = chance
         usual_low = min(1.0, float(stats.gamma.ppf(level / 2, hits)) * ratio / n)
         usual_high = min(1.0, float(stats.gamma.ppf(1 - level / 2, hits + 1)) * ratio / n)
