@@ -243,7 +243,10 @@ def test_a_loss_that_is_never_finite_ends_with_one_sentence(name: str, tmp_path:
 
 # A family that accepts Tokens is tried in each of these forms; one not listed, with its defaults.
 VARIANTS: dict[str, list[dict[str, object]]] = {
-    "autoregressive": [{"cell": cell, "context": 16, "ngram_rows": 256} for cell in ("transformer", "lstm", "gru")]
+    "autoregressive": [
+        *({"cell": cell, "context": 16, "ngram_rows": 256} for cell in ("transformer", "lstm", "gru")),
+        {"tied": True, "context": 16, "ngram_rows": 256},
+    ]
 }
 # Random numbers of a layer do not follow the rows of a batch: without them micro-batches equal the full batch.
 WITHOUT_CHANCE = {"autoregressive": {"dropout": 0.0, "ngram_dropout": 0.0}}

@@ -341,7 +341,7 @@ def test_a_guide_stops_rows_each_by_itself() -> None:
 def test_output_that_is_not_finite_is_one_error(value: float) -> None:
     net = model()
     with torch.no_grad():
-        net.head.weight[5, 3] = value
+        net.weight[5, 3] = value
     with pytest.raises(GenloomError, match="not finite"):
         run(net, start(2), numbers(2, 5))
 

@@ -123,9 +123,9 @@ def test_rows_of_a_state_go_on_as_their_own(cell: str) -> None:
 def test_the_softcap_bounds_logits_smoothly_and_tied_weights_are_one() -> None:
     net = SequenceModel(inputs(9), Transformer(8, 1, 2, 16), softcap=2.0, tied=True).eval()
     nn.init.normal_(net.inputs.token.weight, std=5.0)
-    assert net.head.weight is net.inputs.token.weight
+    assert net.weight is net.inputs.token.weight and net.head is None
     h = torch.randn(4, 8)
     with torch.no_grad():
-        torch.testing.assert_close(net.logits(h), 2 * torch.tanh(h @ net.head.weight.T / 2))
+        torch.testing.assert_close(net.logits(h), 2 * torch.tanh(h @ net.weight.T / 2))
     with pytest.raises(ValueError, match="as wide as"):
         SequenceModel(inputs(9), Recurrent("gru", 8, 12, 1), softcap=0.0, tied=True)

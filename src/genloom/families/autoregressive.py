@@ -318,7 +318,7 @@ class Autoregressive(Family):
 
     def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
         """How n rows begin, and the most tokens to come after the first column."""
-        device = self.model.head.weight.device
+        device = self.model.weight.device
         first = torch.full((n, 1), self.tokens.bos, device=device)
         label = condition.label
         if label is None and self.classes:

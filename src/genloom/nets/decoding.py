@@ -188,7 +188,7 @@ def beam_search(
     if not bool(start.given.all()):
         raise InputError("beam search takes prompts of equal length; sample the prompts one at a time")
     rows, device = len(start.tokens), start.tokens.device
-    vocab = model.head.out_features
+    vocab = len(model.weight)
     prompt = start.tokens.shape[1]
     if model.body.limit is not None:
         most = min(most, model.body.limit - prompt)

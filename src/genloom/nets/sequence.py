@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.optim import edge, lazy
@@ -193,14 +194,14 @@ class SequenceModel(nn.Module):
         if inputs.parts is not None:
             self.head_of_parts = nn.Linear(body.features, inputs.parts.shape[1], bias=False)
             edge(zero(self.head_of_parts))
-        self.head = nn.Linear(body.features, vocab, bias=False)
-        edge(self.head)
+        self.head: nn.Linear | None = None  # None: the embedding of tokens, which is saved once
         if tied:
             if body.features != width:
                 raise ValueError(f"tied weights need features as wide as the embedding: {body.features}, {width}")
-            self.head.weight = inputs.token.weight
+            nn.init.normal_(inputs.token.weight, std=width**-0.5)
         else:
-            nn.init.zeros_(self.head.weight)
+            self.head = nn.Linear(body.features, vocab, bias=False)
+            edge(zero(self.head))
 
     def set_dropout(self, p: float, left_out: float, epochs: float) -> None:
         """Dropout of every layer, the share of n-grams left out, and how many epochs were trained."""
@@ -211,7 +212,7 @@ class SequenceModel(nn.Module):
 
     def begin(self, rows: int, capacity: int) -> State:
         """An empty state; before the first token stands the padding."""
-        like = self.head.weight
+        like = self.weight
         state = self.body.begin(rows, capacity, like)
         state.past = torch.zeros(rows, self.inputs.reach, dtype=torch.long, device=like.device)
         return state
@@ -234,15 +235,20 @@ class SequenceModel(nn.Module):
             state.length += x.shape[1]
         return h
 
+    @property
+    def weight(self) -> Tensor:
+        """[V, F] weights of the head."""
+        return self.inputs.token.weight if self.head is None else self.head.weight
+
     def output(self) -> Tensor:
         """[V, F] weights of the head, each token's with those of its parts."""
         if self.head_of_parts is None or self.inputs.parts is None:
-            return self.head.weight
-        return self.head.weight + self.inputs.parts @ self.head_of_parts.weight
+            return self.weight
+        return self.weight + self.inputs.parts @ self.head_of_parts.weight
 
     def logits(self, h: Tensor) -> Tensor:
         """h [..., F] -> float32 [..., V]."""
-        out = self.head(h).float()
+        out = F.linear(h, self.weight).float()
         if self.head_of_parts is not None and self.inputs.parts is not None:
             out = out + self.head_of_parts(h).float() @ self.inputs.parts.T
         return self.softcap * torch.tanh(out / self.softcap) if self.softcap else out

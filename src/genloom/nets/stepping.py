@@ -37,7 +37,7 @@ class Stepper:
         self.state = model.begin(len(tokens), capacity)
         self.logits = model.logits(model.hidden(tokens, label, None, self.state)[:, -1])
         self.inputs = Embedder(model.inputs, self.state, label)
-        plain = model.head.weight.dtype == torch.float32 and not torch.is_autocast_enabled(tokens.device.type)
+        plain = model.weight.dtype == torch.float32 and not torch.is_autocast_enabled(tokens.device.type)
         self.body: TransformerStep | None = None
         if isinstance(model.body, Transformer) and plain:
             self.body = TransformerStep(model.body, self.state)

@@ -10,6 +10,6 @@ def recipe() -> dict[str, Any]:
         "model": "autoregressive",
         "kind": "text",
         "modality": {"tokenizer": "bpe"},
-        "family": {"width": 192, "depth": 4, "heads": 6, "context": 128, "ngrams": 3, "tied": True, "infill": 0.3},
+        "family": {"width": 192, "depth": 4, "heads": 6, "context": 128, "ngrams": 3, "infill": 0.3},
         "train": {"budget": 600.0, "batch": 8},
     }

@@ -15,7 +15,7 @@ def recipe() -> dict[str, Any]:
         "model": "autoregressive",
         "kind": "text",
         "modality": {"tokenizer": "char", "unit": "document"},
-        "family": {"width": 192, "depth": 4, "heads": 6, "context": 96, "ngrams": 3, "ngram_rows": 2**16, "tied": True},
+        "family": {"width": 192, "depth": 4, "heads": 6, "context": 96, "ngrams": 3, "ngram_rows": 2**16},
         "train": {"budget": 600.0, "batch": 16},
     }
 
