@@ -49,7 +49,7 @@ class Recurrent(Body):
             if i:
                 h = self.dropout(h)
             own = slice(self.parts * i, self.parts * (i + 1))
-            h, state.memory[own] = _run(layer, self.cell, h, state.memory[own])
+            h, state.memory[own] = _run(layer, self.cell, h, state.memory[own], self.dropout)
         h = h.transpose(0, 1).to(e.dtype)
         h = self.dropout(h)
         return torch.cat([h, e], 2)
@@ -94,18 +94,25 @@ class CarriedStates:
             self.tensors[f"memory{i}"][:, rows] = m.detach()
 
 
-def _run(layer: nn.Module, cell: str, x: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """One layer over x [T, B, *]; memory [1, B, H] each. On a CPU autocast leaves these layers out: cast here."""
-    weights = [w for group in layer.all_weights for w in group]  # type: ignore[union-attr]
+def _run(
+    layer: nn.Module, cell: str, x: Tensor, memory: list[Tensor], dropout: nn.Module
+) -> tuple[Tensor, list[Tensor]]:
+    """One layer over x [T, B, *]; memory [1, B, H] each. On a CPU autocast leaves these layers out: cast here.
+
+    Dropout falls on the recurrent weights, the same for all tokens (Merity et al. 2018, "Regularizing and optimizing
+    LSTM language models").
+    """
+    inner, recurrent, *biases = (w for group in layer.all_weights for w in group)  # type: ignore[union-attr]
+    weights = [inner, dropout(recurrent), *biases]
     low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu") if low else weights[0].dtype
     with torch.autocast(x.device.type, enabled=False):
-        x, weights, inner = x.to(dtype), [w.to(dtype) for w in weights], [m.to(dtype) for m in memory]
+        x, weights, begin = x.to(dtype), [w.to(dtype) for w in weights], [m.to(dtype) for m in memory]
         if cell == "lstm":
-            y, h, c = torch.lstm(x, inner, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+            y, h, c = torch.lstm(x, begin, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
             out = [h, c]
         else:
-            y, h = torch.gru(x, inner[0], weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+            y, h = torch.gru(x, begin[0], weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
             out = [h]
     return y, [o.to(m.dtype) for o, m in zip(out, memory, strict=True)]
 
