@@ -21,7 +21,7 @@ from genloom.core.guide import Step
 from genloom.core.loop import Loop
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens, check_batch
-from genloom.families.autoregressive import Autoregressive
+from genloom.families.autoregressive import Autoregressive, longest_ngram
 from genloom.run import generate
 
 CELLS = ("transformer", "lstm", "gru")
@@ -149,7 +149,7 @@ def test_resuming_with_a_carried_state_equals_never_having_stopped(cell: str, tm
 @pytest.mark.parametrize("cell", CELLS)
 def test_it_learns_the_words_and_their_labels(cell: str) -> None:
     data, spec, condition = words()
-    more = {"counts": 0.0, "drop_label": 0.1, "context": 32}
+    more = {"counts": 0.0, "drop_label": 0.1, "context": 32, "ngram_epochs": 0.0}
     family = Autoregressive(spec, Autoregressive.Config(**{**SMALL, **more, "cell": cell, "dropout": 0.0}), condition)
     Loop(family, data, settings(steps=250, batch=8, patience=0), 0).run()
     family.eval()
@@ -393,3 +393,12 @@ def test_data_without_labels_and_one_long_document() -> None:
     x = family.sample(2, Condition(), Rng(0), family.Options(max_tokens=40))  # beyond the context of 16
     assert x.shape[1] <= 41
     assert family.honours() == {"known"}
+
+
+def test_the_longer_a_training_the_shorter_the_ngrams_it_uses() -> None:
+    def longest(epochs: float, step: int = 1000, most: float = 20.0) -> int:
+        """Half-way through a training of so many epochs."""
+        return longest_ngram(epochs / 2, Clock(step, 0.5), most)
+
+    assert [longest(e) for e in (1, 4, 6, 9, 11, 19, 21)] == [22, 7, 5, 4, 3, 3, 2]
+    assert longest(1, step=3) == 2 and longest(100, most=0.0) == 99
