@@ -22,9 +22,11 @@ def recipe() -> dict[str, Any]:
             "context": 64,
             "ngrams": 6,
             "ngram_rows": 2**16,
-            "dropout": 0.3,
+            "ngram_dropout": 0.3,
+            "dropout": 0.35,
+            "dropout_epochs": 3.0,
         },
-        "train": {"budget": 141.0, "batch": 16},
+        "train": {"budget": 141.0, "batch": 32},
     }
 
 
