@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import platform
 import re
@@ -329,10 +328,12 @@ def plan(
         RunFolder.create(Path(out))
     job = _job(data, values, notify or (lambda _: None))
     trial = TrainConfig(**{**job.config.train.model_dump(), "steps": 4, "budget": None, "grids": 0, "compile": False})
-    times = Loop(copy.deepcopy(job.family), job.prepared.train, trial, job.config.seed).time_steps(4)
+    # The family is this function's own; a copy would lose what is marked on its parameters (core/optim.py).
+    description = job.describe()
+    times = Loop(job.family, job.prepared.train, trial, job.config.seed).time_steps(4)
     each = statistics.median(times[1:])  # the first also measures the data
     wanted = job.config.train.steps or max(1, int((job.config.train.budget or 0) / each))
-    return Plan(job.config, job.describe(), each, wanted, tuple(job.prepared.notices))
+    return Plan(job.config, description, each, wanted, tuple(job.prepared.notices))
 
 
 def load(path: str | Path) -> Run:

@@ -156,6 +156,14 @@ def test_a_prompt_longer_than_the_context_is_told(cli: Cli, run: Path) -> None:
     assert done.document["texts"][0].startswith("the night " * 8)
 
 
+def test_a_dry_run_of_text_tells_its_settings(cli: Cli, text: Path, tmp_path: Path) -> None:
+    done = cli("train", text, "--dry-run", "--steps", 10, "--out", tmp_path / "run", "--json")
+    assert done.code == 0, done.err
+    plan = done.document["plan"]
+    assert plan["config"]["recipe"] == "shakespeare-char" and plan["steps"] == 10 and plan["seconds_per_step"] > 0
+    assert not (tmp_path / "run").exists()
+
+
 def test_images_have_no_prompts(cli: Cli, flow: Path) -> None:
     for options in (("--prompt", "a"), ("--stream",), ("--temperature", 0.5)):
         done = cli("sample", flow, *options)
