@@ -49,7 +49,7 @@ class Recurrent(Body):
             if i:
                 h = self.dropout(h)
             own = slice(self.parts * i, self.parts * (i + 1))
-            h, state.memory[own] = _run(layer, self.cell, h, state.memory[own], self.dropout)
+            h, state.memory[own] = _run(layer, self.cell, h, state.memory[own])
         h = h.transpose(0, 1).to(e.dtype)
         h = self.dropout(h)
         return torch.cat([h, e], 2)
@@ -94,16 +94,9 @@ class CarriedStates:
             self.tensors[f"memory{i}"][:, rows] = m.detach()
 
 
-def _run(
-    layer: nn.Module, cell: str, x: Tensor, memory: list[Tensor], dropout: nn.Module
-) -> tuple[Tensor, list[Tensor]]:
-    """One layer over x [T, B, *]; memory [1, B, H] each. On a CPU autocast leaves these layers out: cast here.
-
-    Dropout falls on the recurrent weights, the same for all tokens (Merity et al. 2018, "Regularizing and optimizing
-    LSTM language models").
-    """
-    inner, recurrent, *biases = (w for group in layer.all_weights for w in group)  # type: ignore[union-attr]
-    weights = [inner, dropout(recurrent), *biases]
+def _run(layer: nn.Module, cell: str, x: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One layer over x [T, B, *]; memory [1, B, H] each. On a CPU autocast leaves these layers out: cast here."""
+    weights = [w for group in layer.all_weights for w in group]  # type: ignore[union-attr]
     low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu") if low else weights[0].dtype
     with torch.autocast(x.device.type, enabled=False):

@@ -23,7 +23,7 @@ def recipe() -> dict[str, Any]:
             "ngrams": 6,
             "ngram_rows": 2**16,
             "ngram_dropout": 0.3,
-            "dropout": 0.35,
+            "dropout": 0.3,
             "dropout_epochs": 3.0,
         },
         "train": {"budget": 141.0, "batch": 32},
