@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT = {"data": "tinyshakespeare", "time": "141 s on 1 CPU core"}
+EXPECT = {
+    "data": "tinyshakespeare",
+    "time": "141 s on 1 CPU core",
+    "score": "1.56 nats per character in windows of 64, 1.52 with the carried state; Kneser-Ney counts 1.55 and 1.52",
+}
 
 
 def recipe() -> dict[str, Any]:

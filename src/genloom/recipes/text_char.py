@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT = {"data": "coco-captions", "time": "141 s on 1 CPU core"}
+EXPECT = {
+    "data": "coco-captions",
+    "time": "141 s on 1 CPU core",
+    "score": "0.93 nats per character, a plain GPT in the same time 1.14, Kneser-Ney counts 0.91",
+}
 
 
 def recipe() -> dict[str, Any]:
