@@ -21,9 +21,6 @@ class OptimiserConfig(Settings):
     table_lr: float | None = setting(
         None, "Peak learning rate of embedding tables; that of AdamW if none. Small text wants it high.", gt=0
     )
-    table_decay: float = setting(
-        0.0, "Weight decay of rows of lazy tables, each time they are used: bounds what rare rows learn by heart.", ge=0
-    )
     beta1: float = setting(0.9, "Decay of AdamW's first moment.", ge=0, lt=1)
     beta2: float = setting(0.99, "Decay of AdamW's second moment.", ge=0, lt=1)
     weight_decay: float = setting(0.0, "Decoupled weight decay.", ge=0)
@@ -40,7 +37,7 @@ def edge(module: nn.Module) -> nn.Module:
 
 
 def lazy(table: nn.Embedding) -> nn.Embedding:
-    """Mark a large table of which a step uses few rows: only those move (LazyAdam), and no average is
+    """Mark a large table of which a step uses few rows: only those move (SparseAdam), and no average is
     kept of it. The time of a step then does not depend on the table's size, and rows that are rarely used move
     little."""
     table.sparse = True
@@ -103,43 +100,6 @@ class Muon(torch.optim.Optimizer):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(d.view_as(p), alpha=-scale)
 
 
-class LazyAdam(torch.optim.Optimizer):
-    """AdamW on the rows of tables that a step used, from sparse gradients; other rows and their moments stay.
-
-    torch.optim.SparseAdam with decoupled weight decay. The decay comes with the use of a row, so a row that always
-    pushes one way ends at 1 / weight_decay however many epochs it is seen: without it, rows that occur once are
-    learned by heart in a long training. Bias correction counts steps, as there.
-    """
-
-    def __init__(
-        self, params: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float = 0.0
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            (beta1, beta2), lr = group["betas"], group["lr"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                grad = p.grad.coalesce()
-                rows, g = grad.indices()[0], grad.values()
-                state = self.state[p]
-                if not state:
-                    state |= {"step": torch.zeros(()), "first": torch.zeros_like(p), "second": torch.zeros_like(p)}
-                state["step"] += 1
-                first = state["first"][rows].lerp_(g, 1 - beta1)
-                second = state["second"][rows].lerp_(g * g, 1 - beta2)
-                state["first"][rows], state["second"][rows] = first, second
-                count = int(state["step"])
-                size = lr / (1 - beta1**count) * (1 - beta2**count) ** 0.5
-                moved = (
-                    p[rows].mul_(1 - lr * group["weight_decay"]).addcdiv_(first, second.sqrt_().add_(1e-8), value=-size)
-                )
-                p[rows] = moved
-
-
 class Optimiser:
     """One player's optimiser(s). `step(rate)` scales every peak learning rate by `rate`."""
 
@@ -161,7 +121,7 @@ class Optimiser:
                 ]
             self.parts.append(torch.optim.AdamW(groups, config.lr, betas, weight_decay=config.weight_decay, fused=True))
         if rows:
-            self.parts.append(LazyAdam(rows, config.table_lr or config.lr, betas, config.table_decay))
+            self.parts.append(torch.optim.SparseAdam(rows, config.table_lr or config.lr, betas))
         if matrices:
             decay = config.weight_decay or 0.01
             self.parts.append(Muon(matrices, config.muon_lr, config.momentum, decay))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,12 +118,10 @@ def listed(blob: Blob, columns: Columns) -> Listed:
             numbers.append(number)
             label, side = None, None
             if columns.label or columns.split:
-                try:
+                with contextlib.suppress(Unreadable):  # a broken row is named when the texts are read
                     values = table.values(row)
                     label, side = _label(values.get(columns.label or "")), values.get(columns.split or "")
                     missing += label is None
-                except Unreadable:
-                    pass  # it is named when the texts are read
             labels.append(label)
             given.append(SPLIT_NAMES.get(str(side).strip().lower()))
     except Unreadable as e:
