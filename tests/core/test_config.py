@@ -101,3 +101,21 @@ def test_merge_does_not_change_its_arguments() -> None:
 def test_configs_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         validate(Family, {}, "family").latent = 3
+
+
+class Speeds(Settings):
+    lr: float = setting(1e-3, "Learning rate.", gt=0)
+    momentum: float = setting(0.9, "Momentum.", ge=0)
+
+
+class Outer(Settings):
+    inner: Speeds = Speeds(lr=0.5)
+
+
+def test_partly_given_nested_settings_keep_their_owners_defaults() -> None:
+    inner = validate(Outer, {"inner": {"momentum": 0.5}}, "family").inner
+    assert (inner.lr, inner.momentum) == (0.5, 0.5)
+    assert validate(Outer, {"inner": {"lr": 0.25}}, "family").inner == Speeds(lr=0.25)
+    assert {r["name"]: r["default"] for r in settings(Outer)}["inner.lr"] == 0.5
+    with pytest.raises(InputError, match="inner.rl"):
+        validate(Outer, {"inner": {"rl": 1}}, "family")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from genloom.core.errors import InputError
 
@@ -19,9 +19,21 @@ FORMAT = 1
 
 
 class Settings(BaseModel):
-    """Base of every settings object: frozen, unknown keys refused, every field with a meaning and a unit."""
+    """Base of every settings object: frozen, unknown keys refused, every field with a meaning and a unit.
+
+    A nested object of which only some values are given keeps the others of its owner's default.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        nested = {n: f.default for n, f in cls.model_fields.items() if isinstance(f.default, Settings)}
+        partial = {n: merge(d.model_dump(), values[n]) for n, d in nested.items() if isinstance(values.get(n), Mapping)}
+        return {**values, **partial}
 
 
 def setting(default: Any, meaning: str, *, unit: str = "", **limits: Any) -> Any:
@@ -156,13 +168,15 @@ def _nested(annotation: Any) -> type[Settings] | None:
     return next((o for o in options if isinstance(o, type) and issubclass(o, Settings)), None)
 
 
-def settings(config: type[Settings], prefix: str = "") -> list[dict[str, Any]]:
-    """Every setting of a config class, nested ones dotted: name, type, default, unit, meaning and limits."""
+def settings(config: type[Settings], prefix: str = "", defaults: Settings | None = None) -> list[dict[str, Any]]:
+    """Every setting of a config class, nested ones dotted: name, type, default, unit, meaning and limits. defaults: an
+    object of the class whose values are the defaults, as where another class nests it."""
     out: list[dict[str, Any]] = []
     for name, field in config.model_fields.items():
+        default = field.get_default(call_default_factory=True) if defaults is None else getattr(defaults, name)
         nested = _nested(field.annotation)
         if nested is not None and nested is not Settings:
-            out += settings(nested, f"{prefix}{name}.")
+            out += settings(nested, f"{prefix}{name}.", default if isinstance(default, nested) else None)
             continue
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         kind = (
@@ -180,7 +194,7 @@ def settings(config: type[Settings], prefix: str = "") -> list[dict[str, Any]]:
             {
                 "name": prefix + name,
                 "type": kind,
-                "default": field.get_default(call_default_factory=True),
+                "default": default,
                 "unit": extra.get("unit", ""),
                 "limits": limits,
                 "meaning": field.description or "",
