@@ -22,7 +22,7 @@ from genloom.core.rng import derive
 from genloom.core.spec import Grid
 from genloom.evaluate.audit import ATTACKED, LEAST, SHOWN, Measure, Pair, conclude, membership, not_tested, too_few
 from genloom.evaluate.contracts import Data, FeatureSpace
-from genloom.evaluate.features import CHUNK
+from genloom.evaluate.features import CHUNK, of_real
 from genloom.evaluate.shared import reference_split
 from genloom.metrics.neighbours import Nearest, nearest
 
@@ -31,6 +31,7 @@ VALUES = 1024  # of an example in value space; larger ones are averaged over nei
 NEIGHBOURS = 50
 
 Rows = NDArray[np.float32]
+Show = Callable[[Tensor], Rows]
 Keep = Callable[[Sequence[tuple[Tensor, Tensor]]], None]
 
 
@@ -61,16 +62,16 @@ def audit_grids(
     held_out, splits = reference_split(data)
     train_rows = chosen(data.train, MOST_TRAINING, derive(seed, "copying", "train"))
     held_rows = chosen(held_out, MOST_HELD_OUT, derive(seed, "copying", "held"))
-    spaces = {"values": lambda b: flat(b, spec)}
+    spaces: dict[str, tuple[Show, Show]] = {"values": (lambda b: flat(b, spec),) * 2}  # of samples, of real examples
     if space is not None:
-        spaces["features"] = lambda b: space(b).numpy()
+        spaces["features"] = (lambda b: space(b).numpy(), lambda b: of_real(space, b).numpy())
     distinct_rows = first_of_each(flat(x, spec))
     collapsed = len(distinct_rows) < len(x) / 2
     used = distinct_rows if collapsed else np.arange(len(x))
     measures, pairs = [], []
-    for name, view in spaces.items():
+    for name, (view, real) in spaces.items():
         rows = train_rows if name == "values" else train_rows[:MOST_FEATURES]
-        train, held = _view(data.train, rows, view), _view(held_out, held_rows, view)
+        train, held = _view(data.train, rows, real), _view(held_out, held_rows, real)
         samples = np.concatenate([view(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
         k = min(NEIGHBOURS, max(2, len(rows) // 2))
         near, known = nearest(samples, train.values, k), nearest(held.values, train.values, k)
@@ -134,7 +135,7 @@ def relative(own: Nearest, scale: Nearest) -> NDArray[np.float64]:
     return np.divide(own.distance[:, 0], far, out=np.zeros(len(far)), where=far > 0)
 
 
-def _view(examples: Examples, rows: NDArray[np.int64], view: Callable[[Tensor], Rows]) -> View:
+def _view(examples: Examples, rows: NDArray[np.int64], view: Show) -> View:
     parts = [view(examples.batch(rows[i : i + CHUNK]).x) for i in range(0, len(rows), CHUNK)]
     return View(np.concatenate(parts), rows)
 

@@ -46,9 +46,9 @@ def audit_sequences(
     """The audit of samples x [N, T] as JSON. passages: the longest shared ones, which become its pairs."""
     spec, modality = data.modality.spec, data.modality
     assert isinstance(spec, Tokens) and isinstance(modality, Sequential)
-    if not len(data.validation) + len(data.test) or not len(data.train):
-        return not_tested(too_few(len(x), len(data.train), 0))
     whole, splits = held_out(data, spec)
+    if not splits or not len(data.train):
+        return not_tested(too_few(len(x), len(data.train), 0))
     train, samples = tokens_of(data.train, spec), from_rows(x, spec)
     held = whole
     if spec.stream:

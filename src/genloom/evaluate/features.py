@@ -25,7 +25,7 @@ from genloom.core.rng import derive
 from genloom.core.spec import Grid, Tokens, spec_to_json
 from genloom.data.catalog import cache_root
 from genloom.evaluate import networks, sequence_networks
-from genloom.evaluate.contracts import Data, FeatureSpace
+from genloom.evaluate.contracts import Data, FeatureSpace, Remembers
 from genloom.evaluate.networks import WIDTH, Classification, Contrast, Extractor
 from genloom.evaluate.passages import pieces, tokens_of
 from genloom.evaluate.sequence_networks import ROW, Reading, SequenceExtractor
@@ -184,13 +184,19 @@ def _accuracy(features: EncoderFeatures, data: Data) -> tuple[float | None, int]
 
 
 def features_of(space: FeatureSpace, examples: Examples, *, limit: int, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Features [N, D] and labels [N] (None without) of all examples in random order, or of `limit` drawn ones."""
-    values, labels = [], []
+    """Features [N, D] and labels [N] (None without) of all examples in random order, or of `limit` drawn ones; of
+    none where there are none."""
+    values, labels = [torch.zeros(0, space.width)], []
     for batch in drawn(examples, limit, seed):
-        values.append(space(batch.x))
+        values.append(of_real(space, batch.x))
         if batch.condition.label is not None:
             labels.append(batch.condition.label)
     return torch.cat(values), torch.cat(labels) if labels else None
+
+
+def of_real(space: FeatureSpace, x: Tensor) -> Tensor:
+    """Features of examples of the data; they may be kept for later."""
+    return space.of_real(x) if isinstance(space, Remembers) else space(x)
 
 
 def drawn(examples: Examples, limit: int, seed: int) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -10,11 +11,12 @@ from genloom.core.errors import InputError
 from genloom.core.spec import Grid, Tokens
 from genloom.evaluate.audit_grids import Keep
 from genloom.evaluate.completion import completed
-from genloom.evaluate.contracts import Data, FeatureSpace, Generator
+from genloom.evaluate.contracts import Data, FeatureSpace, Generator, Remembers
 from genloom.evaluate.cost import Watched
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
+from genloom.evaluate.pretrained import pretrained_for
 from genloom.evaluate.sequences import evaluate_sequences, judge_sequences
 from genloom.evaluate.shared import Joined, default_number, reference_split
 
@@ -27,6 +29,8 @@ def evaluate_samples(
     *,
     n: int | None = None,
     seed: int = 0,
+    features: str | None = None,
+    weights: Path | None = None,
     notify: Callable[[str], None] = lambda _: None,
     keep: Keep = lambda _: None,
 ) -> Evaluation:
@@ -34,10 +38,11 @@ def evaluate_samples(
     it. n None: as many as the data can be compared with, at most 5,000. keep: given the worst pairs (sample, training
     example) of a grid, to be shown.
 
-    Of sequences also the likelihood of held-out data, where the family can tell it. Raises InputError when the data has
-    nothing held out or is neither a grid nor tokens.
+    features, weights: the feature space, as `pretrained_for` chooses it. Of sequences also the likelihood of held-out
+    data, where the family can tell it. Raises InputError when the data is neither a grid nor tokens, or the features
+    cannot be had.
     """
-    space = features_for(data, notify=notify)
+    space: FeatureSpace = pretrained_for(data, features, weights, notify=notify) or features_for(data, notify=notify)
     spec = data.modality.spec
     generator = watched = Watched(generator)
     if isinstance(spec, Tokens):
@@ -52,14 +57,17 @@ def evaluate_samples(
     notify("measuring")
     evaluation = judge(x, labels if honoured else None, data, space, seed=seed)
     notify("looking for copies of the training data")
-    return completed(evaluation, watched, data, space, seed=seed, keep=keep)
+    evaluation = completed(evaluation, watched, data, space, seed=seed, keep=keep)
+    if isinstance(space, Remembers):
+        space.save()
+    return evaluation
 
 
 def judge(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpace, *, seed: int = 0) -> Evaluation:
     """The figures of samples x [N, ...] as the spec says, asked for with labels [N] (None: without a class).
 
-    The reference is the test split, with the validation split where that alone is too small. Raises InputError when x
-    does not have the spec's form, is not finite, or there is no held-out data.
+    The reference is the test split, with the validation split where that alone is too small; where nothing is held out,
+    figures that need a reference say so. Raises InputError when x does not have the spec's form or is not finite.
     """
     spec = data.modality.spec
     if isinstance(spec, Grid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ PAIRS = "copies"
 
 
 def with_run(evaluation: Evaluation, manifest: Mapping[str, Any], train: Mapping[str, Any]) -> Evaluation:
-    """The evaluation with what training cost beside what drawing cost."""
+    """The evaluation with what training cost beside what drawing cost; a run of another version is told."""
     drawing = (evaluation.cost or {}).get("sampling")
-    return replace(evaluation, cost=cost_of(manifest, train, drawing))
+    trained, judged = (manifest.get("versions") or {}).get("genloom"), version("genloom")
+    other = () if trained in (None, judged) else (f"trained with genloom {trained}, judged with genloom {judged}",)
+    return replace(evaluation, cost=cost_of(manifest, train, drawing), notices=(*evaluation.notices, *other))
 
 
 def with_pictures(

@@ -345,12 +345,20 @@ class Run:
     # -- judging ------------------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, against: Any = None, *, n: int | None = None, seed: int = 0, notify: Callable[[str], None] | None = None
+        self,
+        against: Any = None,
+        *,
+        n: int | None = None,
+        seed: int = 0,
+        features: str | None = None,
+        weights: str | Path | None = None,
+        notify: Callable[[str], None] | None = None,
     ) -> Evaluation:
         """Quality figures with references, written to evaluation.json and report.html.
 
-        against: data to compare with, by default what the run was trained on. n: number of samples. Raises InputError
-        when the data is not there.
+        against: data to compare with, by default what the run was trained on. n: number of samples. features: where
+        distances are measured: "learned" from the data, or for images by a pretrained network, "inception" or "dinov2",
+        with the weights in a file or folder. Raises InputError when the data or the weights are not there.
         """
         from genloom.data.prepare import prepare
         from genloom.evaluate.figures import evaluate_samples
@@ -368,7 +376,10 @@ class Run:
                 f"{self.modality.spec} with {len(self.classes)}"
             )
         shown: list[tuple[Tensor, Tensor]] = []
-        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, notify=notify, keep=shown.extend)
+        evaluation = evaluate_samples(
+            self, prepared, n=n, seed=seed, features=features, weights=None if weights is None else Path(weights),
+            notify=notify, keep=shown.extend,
+        )  # fmt: skip
         evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
         evaluation = with_pictures(evaluation, self.folder.samples, self.modality, shown)
         self.folder.write_json(self.folder.evaluation.name, evaluation.to_json())
