@@ -281,7 +281,6 @@ def test_without_a_network_it_says_where_to_put_the_file(data: Any, monkeypatch:
         raise OSError("no route to host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     for kind, name in (("inception", "weights-inception-2015-12-05-6726825d.pth"), ("dinov2", "facebook/dinov2-small")):
         with pytest.raises(GenloomError, match="no route to host") as told:
             pretrained_for(data, kind)

@@ -76,7 +76,7 @@ class EncoderFeatures(nn.Module):
 
     def standardise(self, features: Tensor) -> None:
         """Take centre and scale from features [N, D] of training examples, measured while both are neutral."""
-        spread = features.var(0).mean().sqrt()
+        spread = features.var(0).mean().sqrt() if len(features) > 1 else torch.zeros(())
         self.centre.copy_(features.mean(0))
         self.scale.copy_(1 / spread if spread > 0 else torch.ones(()))
 

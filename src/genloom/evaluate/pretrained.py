@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,43 +234,39 @@ def fetched(kind: str | None, notify: Callable[[str], None]) -> tuple[Kind, Path
 
 def _downloaded(notify: Callable[[str], None]) -> Path:
     path = weights_folder() / inception.URL.rsplit("/", 1)[-1]
-    if path.is_file():
-        return path
-    notify("fetching the weights of Inception v3 (95 MB, once)")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(inception.URL, str(path), inception.PUBLISHED, progress=False)
-    except (OSError, RuntimeError) as e:
-        raise GenloomError(
-            f"the weights of Inception v3 cannot be downloaded ({_reason(e)}); fetch {inception.URL} elsewhere and put "
-            f"it into {path.parent}, or say where it is with --features-weights or ${VARIABLE}"
-        ) from None
+    if not path.is_file():
+        notify("fetching the weights of Inception v3 (95 MB, once)")
+        _download([inception.URL], path.parent, inception.PUBLISHED)
     return path
 
 
 def _from_hub(notify: Callable[[str], None]) -> Path:
+    """The small one. huggingface_hub says the address (a mirror, if one is configured); its own download would try for
+    half a minute without a network."""
     folder = weights_folder() / dinov2.REPOSITORY.rsplit("/", 1)[-1]
     path = folder / "model.safetensors"
-    if path.is_file():
-        return path
-    notify(f"fetching the weights of {dinov2.REPOSITORY} (88 MB, once)")
-    advice = (
-        f"fetch config.json and model.safetensors of {dinov2.REPOSITORY} elsewhere and put them into {folder}, or say "
-        f"where they are with --features-weights or ${VARIABLE}"
-    )
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise InputError(f"the package huggingface_hub, which downloads weights, is not installed; {advice}") from None
+    if not path.is_file():
+        try:
+            from huggingface_hub import hf_hub_url
+        except ImportError:
+            raise InputError("DINOv2 features need the package huggingface_hub; install genloom[features]") from None
+        notify(f"fetching the weights of {dinov2.REPOSITORY} (88 MB, once)")
+        _download([hf_hub_url(dinov2.REPOSITORY, name) for name in ("config.json", path.name)], folder)
+    return path
+
+
+def _download(addresses: list[str], folder: Path, digest: str | None = None) -> None:
+    """Download files into a folder. digest: how their sha256 begins. Raises GenloomError, and leaves no half file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", path.name):
-            copy = huggingface_hub.hf_hub_download(dinov2.REPOSITORY, name)
-            shutil.copyfile(copy, folder / f".{name}")
-            (folder / f".{name}").replace(folder / name)
-    except (OSError, ValueError, RuntimeError) as e:
-        raise GenloomError(f"{dinov2.REPOSITORY} cannot be downloaded ({_reason(e)}); {advice}") from None
-    return path
+        for address in addresses:
+            target = folder / address.rsplit("/", 1)[-1]
+            torch.hub.download_url_to_file(address, str(target), digest, progress=False)
+    except (OSError, RuntimeError) as e:
+        raise GenloomError(
+            f"the weights cannot be downloaded ({_reason(e)}); fetch {' and '.join(addresses)} elsewhere and put it "
+            f"into {folder}, or say where it is with --features-weights or ${VARIABLE}"
+        ) from None
 
 
 def _reason(e: Exception) -> str:
