@@ -71,8 +71,9 @@ def audit_grids(
     references: dict[str, Reference] | None = None,
 ) -> dict[str, Any]:
     """The audit of samples x [N, ...] as files would hold them, as JSON. space None: in value space alone. keep: given
-    the worst pairs (sample, training example), both as the spec says, to be shown. most: training examples compared with.
-    references: what was measured of the data by an earlier audit with the same settings; filled where empty."""
+    the worst pairs (sample, training example), both as the spec says, to be shown. most: training examples
+    compared with. references: what was measured of the data by an earlier audit with the same settings; filled where
+    empty."""
     spec = data.modality.spec
     assert isinstance(spec, Grid)
     few = too_few(len(x), len(data.train), len(data.validation) + len(data.test))

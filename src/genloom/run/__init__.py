@@ -5,4 +5,14 @@ from genloom.run.reproduce import Reproduction, reproduce
 from genloom.run.trained import Run
 from genloom.run.watching import audits_for
 
-__all__ = ["Reproduction", "Run", "audits_for", "draw_grid", "generate", "reproduce", "save_shown", "spread_labels", "state_of"]
+__all__ = [
+    "Reproduction",
+    "Run",
+    "audits_for",
+    "draw_grid",
+    "generate",
+    "reproduce",
+    "save_shown",
+    "spread_labels",
+    "state_of",
+]

@@ -31,6 +31,7 @@ from genloom.run.generate import generate, save_shown, spread_labels
 from genloom.run.prompting import columns, cut, given, guide_for, pieces
 
 if TYPE_CHECKING:
+    from genloom.data.prepare import Prepared
     from genloom.evaluate.evaluation import Evaluation
 
 
@@ -342,21 +343,13 @@ class Run:
         way = np.linspace(0, 1, n, dtype=np.float32)[:, None]
         return [self.decode(a + way * (b - a)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
 
-    # -- judging ------------------------------------------------------------------------------------------------------
+    # -- the data it learnt from ---------------------------------------------------------------------------------------
 
-    def evaluate(
-        self, against: Any = None, *, n: int | None = None, seed: int = 0, notify: Callable[[str], None] | None = None
-    ) -> Evaluation:
-        """Quality figures with references, written to evaluation.json and report.html.
-
-        against: data to compare with, by default what the run was trained on. n: number of samples. Raises InputError
-        when the data is not there.
-        """
+    def data(self, against: Any = None, notify: Callable[[str], None] = lambda _: None) -> Prepared:
+        """What the run was trained on (or `against`), prepared as it was then. Raises InputError when it is not there
+        or does not look alike."""
         from genloom.data.prepare import prepare
-        from genloom.evaluate.figures import evaluate_samples
-        from genloom.run.judging import with_pictures, with_run
 
-        notify = notify or (lambda _: None)
         source = against if against is not None else self.config.data.path
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
@@ -367,11 +360,31 @@ class Run:
                 f"{prepared.modality.spec} with {len(prepared.condition.classes)} classes, against "
                 f"{self.modality.spec} with {len(self.classes)}"
             )
+        return prepared
+
+    # -- judging ------------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, against: Any = None, *, n: int | None = None, seed: int = 0, notify: Callable[[str], None] | None = None
+    ) -> Evaluation:
+        """Quality figures with references, written to evaluation.json and report.html.
+
+        against: data to compare with, by default what the run was trained on. n: number of samples. Raises InputError
+        when the data is not there.
+        """
+        from genloom.evaluate.figures import evaluate_samples
+        from genloom.run.explaining import for_report
+        from genloom.run.judging import with_pictures, with_run
+
+        notify = notify or (lambda _: None)
+        prepared = self.data(against, notify)
         shown: list[tuple[Tensor, Tensor]] = []
         evaluation = evaluate_samples(self, prepared, n=n, seed=seed, notify=notify, keep=shown.extend)
         evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
         evaluation = with_pictures(evaluation, self.folder.samples, self.modality, shown)
         self.folder.write_json(self.folder.evaluation.name, evaluation.to_json())
+        notify("explaining some samples")
+        for_report(self, prepared, notify)
         self.write_report()
         return evaluation
 
