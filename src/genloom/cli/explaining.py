@@ -155,11 +155,11 @@ def _beside(row: dict[str, Any]) -> str:
 
 
 def _show_latents(part: Part) -> str:
-    from genloom.run.explaining import activity_of
+    from genloom.evaluate.explanation import activity
 
     d = part.document
     head = f"{d['used']} of {d['latents']} latents in use; moved by -2 to +2 standard deviations around {d['around']}"
-    rows = [("latent", "carries"), *((str(r["latent"]), activity_of(r, d)) for r in d["rows"])]
+    rows = [("latent", "carries"), *((str(r["latent"]), activity(r, d)) for r in d["rows"])]
     return "\n".join([head, table(rows, indent=""), *_picture(d)])
 
 
@@ -168,6 +168,8 @@ def _picture(document: dict[str, Any]) -> list[str]:
 
 
 def _show_surprise(part: Part) -> str:
+    from genloom.evaluate.explanation import visible
+
     blocks = []
     for r in part.document["rows"]:
         head = (
@@ -178,16 +180,10 @@ def _show_surprise(part: Part) -> str:
             head += f"; {r['cut']:,} more tokens are left out"
         rows = [("token", "nats", "rank", "expected")]
         for p in r["pieces"]:
-            token = "end" if p["end"] else _shown(p["text"])
-            expected = "end" if not p["expected"] else _shown(p["expected"])
-            rows.append((token, f"{p['nats']:.2f}", f"{p['rank']:,}", f"{expected} ({p['chance']:.0%})"))
+            likeliest = f"{visible(p['expected'])} ({p['chance']:.0%})"
+            rows.append((visible(p["text"]), f"{p['nats']:.2f}", f"{p['rank']:,}", likeliest))
         blocks.append(f"{head}\n{table(rows, indent='')}")
     return "\n\n".join(blocks)
-
-
-def _shown(text: str) -> str:
-    """With white space to be seen."""
-    return text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣")
 
 
 def register(app: typer.Typer) -> None:

@@ -36,10 +36,6 @@ class Piece:
     chance: float
     end: bool = False
 
-    @property
-    def shade(self) -> int:
-        return sum(self.nats > level for level in LEVELS)
-
 
 @dataclass(frozen=True)
 class Surprise:
@@ -68,6 +64,11 @@ class Surprise:
             "nats_per_token": round(mean, 4), "perplexity": round(math.exp(min(mean, 700)), 3),
             "uniform": round(self.uniform, 4), "pieces": pieces,
         }  # fmt: skip
+
+
+def shade(nats: float) -> int:
+    """Which of the shades, from 0."""
+    return sum(nats > level for level in LEVELS)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from genloom.core.spec import Grid, Tokens
 from genloom.data.sequences import Sequences
 from genloom.evaluate.audit_grids import chosen, exactly
 from genloom.evaluate.copying import Training
+from genloom.evaluate.explanation import EXPLANATION, SCHEMA, activity
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written
 from genloom.evaluate.nearest import (
@@ -37,14 +38,14 @@ from genloom.evaluate.passages import contents, decoded, drawn, from_rows, held_
 from genloom.evaluate.shared import reference_split
 from genloom.evaluate.surprise import surprise_of
 from genloom.evaluate.traversals import has_latents, traversals
+from genloom.evaluate.units import number
 from genloom.run.generate import save_shown
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
     from genloom.run.trained import Run
 
-SCHEMA = "genloom.explanation/1"
-EXPLANATION, PICTURES = "explanation.json", "explained"
+PICTURES = "explained"
 MEASURED = 500  # examples whose codes say how a latent spreads
 EXCERPTS, EXCERPT = 3, 300  # held-out texts, and tokens of each, whose surprise is shown
 LONGEST = 600  # characters of a text shown beside another
@@ -324,19 +325,15 @@ def pictured(name: str, part: Part) -> Image | None:
     rows: Sequence[dict[str, Any]] = part.document["rows"]
     if name == "latents":
         steps = part.document["steps"]
-        titles = [(f"latent {r['latent']}", activity_of(r, part.document)) for r in rows]
+        titles = [(f"latent {r['latent']}", activity(r, part.document)) for r in rows]
         drawn_rows = [PanelRow(s, t) for s, t in zip(part.strips, titles, strict=True)]
         return panel(drawn_rows, len(steps), [f"{s:+.1f} sd" if s else "as it is" for s in steps])
     drawn_rows = [
-        PanelRow(s, (f"{i}", nearer_of(r)), ("", *(f"{n['distance']:.3g}" for n in r["neighbours"])))
+        PanelRow(s, (f"{i}", nearer_of(r)), ("", *(number(n["distance"]) for n in r["neighbours"])))
         for i, (s, r) in enumerate(zip(part.strips, rows, strict=True))
     ]
     k = len(rows[0]["neighbours"])
     return panel(drawn_rows, k + 1, ["it", *(f"nearest {j}" for j in range(1, k + 1))])
-
-
-def activity_of(row: Mapping[str, Any], part: Mapping[str, Any]) -> str:
-    return f"{row['activity']:.2f} nats" if part["unit"] == "nats" else f"{row['activity']:.1%} of the change"
 
 
 def nearer_of(row: Mapping[str, Any]) -> str:
