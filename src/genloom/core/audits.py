@@ -101,9 +101,7 @@ class Audits:
             if self.stops and not s.made:
                 return "copying was not audited: the training was too short for it; raise train.audit_share"
             return ""
-        self.kept, words = (
-            ("best", "the best weights on held-out examples") if best else ("last", "the weights as they are")
-        )
+        self.kept, words = ("best", "the best weights on held-out examples") if best else ("last", "the last weights")
         if self.weights:
             self.kept, words = f"step {s.clean}", f"the weights of step {s.clean}, the last audit before,"
             for name, p in family.named_parameters():

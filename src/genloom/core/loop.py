@@ -178,8 +178,6 @@ class Loop:
         p.step, p.position = p.step + 1, p.position + size
         self.meter.examples += size
         p.seconds = self.seconds()
-        if time.perf_counter() - self.meter.begin >= self.config.log_every:
-            self._record(fraction, rate)
         if (
             self.draw
             and self.fraction() < 1
@@ -192,6 +190,8 @@ class Loop:
         last = index == len(self.stages) - 1  # samples of half a model would tell nothing
         if last and self.audits is not None and self.audits.due(fraction, p.position, self.seconds()):
             self._audit(fraction)
+        if time.perf_counter() - self.meter.begin >= self.config.log_every:
+            self._record(fraction, rate)
         if p.seconds - self._saved_at >= self.config.checkpoint_every:
             self._save_or_warn()
 
