@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import genloom
 from cli.test_text import SMALL, play
 from genloom.core.files import write_json
 from genloom.evaluate.explanation import EXPLANATION
@@ -49,15 +50,16 @@ def test_samples_beside_their_nearest_training_examples(cli: Cli, flow: Path, tm
 
 
 def test_a_training_example_is_told_to_be_one(cli: Cli, flow: Path, tmp_path: Path) -> None:
-    files = []
-    for i in (0, 1, 2):
-        files.append(tmp_path / f"图{i}.png")
-        Image.fromarray((load_digits().images[i] * 255 / 16).astype(np.uint8)).save(files[-1])
+    run = genloom.load(flow)
+    train = run.data().train
+    files = [tmp_path / f"图{i}.png" for i in range(2)]
+    run.modality.decode(train.batch(np.array([7])).x[0]).save(files[0])
+    Image.new("L", (8, 8), 200).save(files[1])
     rows = cli("explain", flow, *files, "-o", tmp_path / "out", "--json").document["nearest"]["rows"]
-    assert [r["name"] for r in rows] == ["图0.png", "图1.png", "图2.png"]
-    equal = [r for r in rows if r["exact"]]
-    assert equal and all(r["neighbours"][0]["distance"] == 0 for r in equal)
-    assert equal[0]["neighbours"][0]["origin"] == f"digits[{equal[0]['name'][1]}]"
+    assert [r["name"] for r in rows] == ["图0.png", "图1.png"]
+    assert [r["exact"] for r in rows] == [True, False]
+    assert rows[0]["neighbours"][0]["distance"] == 0 and rows[0]["neighbours"][0]["training"] == 7
+    assert rows[0]["neighbours"][0]["origin"] == train.origins[7] and rows[0]["held_out_nearer"] == 0
     shown = cli("explain", flow, files[0], "-o", tmp_path / "out").out
     assert "distance in values" in shown and "held-out examples to their nearest" in shown
 
@@ -115,7 +117,7 @@ def test_a_copied_text_is_found_where_it_is(cli: Cli, words: tuple[Path, Path], 
         (["--latents"], "no latents to move"),
         (["--text", "hello"], "does not predict tokens"),
         (["--by", "pixels"], "--by is values or features"),
-        (["-k", "0"], "0 is not in the range"),
+        (["-k", "0"], "invalid value for '-k'"),
         (["nowhere.png"], "there is no file nowhere.png"),
     ],
 )
