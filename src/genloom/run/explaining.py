@@ -243,7 +243,7 @@ def _real(run: Run, data: Prepared | None, asked: Asked) -> tuple[Tensor | None,
     """Examples whose codes show how latents spread, the class of the first, and what the first is."""
     if not isinstance(run.family, HasLatent):
         label = run.label_indices(None, 1, asked.seed)
-        return None, label, "noise"
+        return None, label, "a draw of noise"
     given = [run.modality.encode(e) for e in asked.examples[:1]]
     if data is None:
         x, label = run.sample_tensor(MEASURED, seed=asked.seed)
