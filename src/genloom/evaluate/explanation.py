@@ -17,6 +17,7 @@ SCHEMA = "genloom.explanation/1"
 EXPLANATION = "explanation.json"
 WIDEST = 900  # pixels of a strip
 LOUDEST = 6  # most surprising tokens listed
+BEFORE = 12  # tokens before each of them
 BESIDE = 2  # training texts beside a sample
 ROOM = 1.15  # of the largest distance, to the right end of the scale
 
@@ -123,7 +124,16 @@ def activity(row: Mapping[str, Any], part: Mapping[str, Any]) -> str:
 def _surprise(part: Mapping[str, Any]) -> dict[str, Any]:
     rows = []
     for r in part.get("rows") or []:
-        pieces = [{**p, "shade": shade(p["nats"]), "words": _words(p)} for p in r.get("pieces") or []]
+        known = r.get("pieces") or []
+        pieces = [
+            {
+                **p,
+                "shade": shade(p["nats"]),
+                "words": _words(p),
+                "before": "".join(q["text"] for q in known[max(0, i - BEFORE) : i]),
+            }
+            for i, p in enumerate(known)
+        ]
         loud = sorted(pieces, key=lambda p: -p["nats"])[:LOUDEST]
         rows.append({**r, "pieces": pieces, "loud": loud})
     return {"rows": rows, "vocabulary": part.get("vocabulary")} if rows else {}
