@@ -66,7 +66,7 @@ def test_a_model_that_learns_a_few_digits_by_heart_is_stopped(tmp_path: Path) ->
 
 def test_one_with_plenty_of_data_is_not(tmp_path: Path) -> None:
     heard = Heard()
-    settings = {**QUICK, **FLOW, "data.test": 0.3, "train.audit_times": 2, "train.audit_share": 1.0}
+    settings = {**QUICK, **FLOW, "data.test": 0.3, "train.audit_times": 3, "train.audit_share": 1.0}
     run = genloom.train(
         pictures(1797), model="flow", steps=40, out=tmp_path / "run", settings=settings, observers=[heard]
     )
