@@ -85,7 +85,11 @@ def _nearest(part: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 "gauge": gauge,
                 "text": (before, shared, after) if "text" in r else None,
                 "beside": [
-                    {"text": n["text"], "distance": number(n["distance"]), "origin": n.get("origin", "")}
+                    {
+                        "text": n["text"],
+                        "distance": number(n["distance"]),
+                        "origin": str(n.get("origin", "")).rsplit("/", 1)[-1],
+                    }
                     for n in r["neighbours"][:BESIDE]
                     if "text" in n
                 ],

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 PICTURES = "explained"
 MEASURED = 500  # examples whose codes say how a latent spreads
 EXCERPTS, EXCERPT = 3, 300  # held-out texts, and tokens of each, whose surprise is shown
-LONGEST = 600  # characters of a text shown beside another
+LONGEST, LINES = 400, 10  # characters and lines of a text shown beside another
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,8 @@ def _text(s: Sequences, run: Run, i: int, first: int = 0, last: int | None = Non
         return ""
     example = decoded(s, run.modality, i, first, last)
     text = example if isinstance(example, str) else " ".join(_units(run, example))
-    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+    short = "\n".join(text[:LONGEST].split("\n")[:LINES])
+    return text if short == text else short + " …"
 
 
 def _units(run: Run, example: Any) -> list[str]:
