@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from genloom.core.audits import Audits
 from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
 from genloom.core.device import peak_memory
 from genloom.core.errors import InputError, Interrupted
@@ -30,7 +31,7 @@ from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.provenance import Mark, light
 from genloom.recipes import find_recipe, suited_recipe
-from genloom.run import Run, draw_grid, state_of
+from genloom.run import Run, audits_for, draw_grid, state_of
 
 DEFAULT_BUDGET = 600.0
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
@@ -173,6 +174,7 @@ def train(
     notify = notify or (lambda _: None)
     if resume:
         folder, job = _resumed(data, out, budget, steps, [model, recipe, settings, config, seed], notify)
+        audits = audits_for(job.prepared, job.config, notify)
     else:
         if data is None:
             raise InputError("say what to train on: a folder, a file, an archive or a name from `genloom list data`")
@@ -180,16 +182,19 @@ def train(
         if out is not None and (Path(out) / CONFIG).exists():
             RunFolder.create(Path(out))  # refuses before the data is read
         job = _job(data, values, notify)
+        audits = audits_for(job.prepared, job.config, notify)  # refuses before anything is written
         folder = RunFolder.create(
             Path(out) if out is not None else Path("runs") / f"{job.prepared.name}-{job.config.model}"
         )
         folder.write_json(CONFIG, job.config.model_dump(mode="json"))
         folder.write_json(STATE, state_of(job.prepared))
         folder.update_manifest(**job.describe(), versions=versions(), marks=job.config.train.marks, started=_now())
-    return _train(folder, job, resume, observers, data)
+    return _train(folder, job, audits, resume, observers, data)
 
 
-def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Observer], data: Any) -> Run:
+def _train(
+    folder: RunFolder, job: _Job, audits: Audits | None, resume: bool, observers: Sequence[Observer], data: Any
+) -> Run:
     modality = job.prepared.modality
     watching: list[Observer] = [*observers]
     loop = Loop(
@@ -204,6 +209,7 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
             family, modality, folder.samples / name, finish=_finish(folder, job.config, step)
         ),
         held_out=job.prepared.validation,
+        audits=audits,
     )
     step = loop.load() if resume else 0
     settings = {

@@ -19,6 +19,7 @@ from genloom.core.files import write_atomic
 from genloom.core.run import CONFIG, MANIFEST, RunFolder
 from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
+from genloom.evaluate.explanation import EXPLANATION, explanation_of, visible
 from genloom.evaluate.pictures import legible, samples_of, writings_of
 from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
 from genloom.evaluate.units import duration, integer, moment, number, text
@@ -61,7 +62,7 @@ def render(run: RunFolder) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "integer": integer}
-    environment.filters |= {"legible": legible, "percent": percent}
+    environment.filters |= {"legible": legible, "percent": percent, "visible": visible}
     return environment.get_template("report.html.j2").render(
         name=run.path.resolve().name,
         subtitle=_subtitle(config, data),
@@ -79,6 +80,7 @@ def render(run: RunFolder) -> str:
         copying=copying,
         copying_facts=copying_facts(copying) if evaluation else [],
         twins=pairs_of(copying, run.path),
+        explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
         groups=_mapping(evaluation.groups) if evaluation else {},
         cost=cost_facts(evaluation, manifest, config),
         charts=_charts(_history(run.history)),
@@ -253,7 +255,7 @@ def _quarantined(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _timings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    wait = manifest.get("data_wait")
+    wait, audits = manifest.get("data_wait"), _mapping(manifest.get("audits"))
     pairs = [
         ("started", moment(manifest.get("started"))),
         ("finished", moment(manifest.get("finished"))),
@@ -266,6 +268,11 @@ def _timings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("number format", str(manifest.get("precision") or "")),
         ("threads", integer(manifest.get("threads"))),
     ]
+    if audits:
+        pairs.append(("audits for copies", f"{integer(audits.get('made'))}, {duration(audits.get('seconds'))} in all"))
+        pairs.append(
+            ("stopped on copying", f"yes; weights kept: {audits.get('kept')}" if audits.get("stopped") else "no")
+        )
     pairs += [(f"parameters of {n}", integer(v)) for n, v in _mapping(manifest.get("parameters")).items()]
     return [(k, v) for k, v in pairs if v]
 
