@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from genloom.core.modality import Modality
+from genloom.core.run import WEIGHTS
 from genloom.evaluate.cost import cost_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.run.generate import save_shown
@@ -19,9 +20,10 @@ PAIRS = "copies"
 
 
 def with_run(evaluation: Evaluation, manifest: Mapping[str, Any], train: Mapping[str, Any]) -> Evaluation:
-    """The evaluation with what training cost beside what drawing cost."""
+    """The evaluation with what training cost beside what drawing cost, and the digest of the weights it is of."""
     drawing = (evaluation.cost or {}).get("sampling")
-    return replace(evaluation, cost=cost_of(manifest, train, drawing))
+    samples = {**evaluation.samples, "weights": manifest.get("files", {}).get(WEIGHTS)}
+    return replace(evaluation, cost=cost_of(manifest, train, drawing), samples=samples)
 
 
 def with_pictures(

@@ -31,6 +31,7 @@ from genloom.run.generate import generate, save_shown, spread_labels
 from genloom.run.prompting import columns, cut, given, guide_for, pieces
 
 if TYPE_CHECKING:
+    from genloom.evaluate.contracts import FeatureSpace
     from genloom.evaluate.evaluation import Evaluation
 
 
@@ -345,14 +346,21 @@ class Run:
     # -- judging ------------------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, against: Any = None, *, n: int | None = None, seed: int = 0, notify: Callable[[str], None] | None = None
+        self,
+        against: Any = None,
+        *,
+        n: int | None = None,
+        seed: int = 0,
+        space: FeatureSpace | None = None,
+        notify: Callable[[str], None] | None = None,
     ) -> Evaluation:
         """Quality figures with references, written to evaluation.json and report.html.
 
-        against: data to compare with, by default what the run was trained on. n: number of samples. Raises InputError
-        when the data is not there.
+        against: data to compare with (also already prepared), by default what the run was trained on. n: number of
+        samples. space: the features to judge in, by default those of the data. Raises InputError when the data is not
+        there.
         """
-        from genloom.data.prepare import prepare
+        from genloom.data.prepare import Prepared, prepare
         from genloom.evaluate.figures import evaluate_samples
         from genloom.run.judging import with_pictures, with_run
 
@@ -360,7 +368,10 @@ class Run:
         source = against if against is not None else self.config.data.path
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
-        prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
+        if isinstance(source, Prepared):
+            prepared = source
+        else:
+            prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
         if prepared.modality.spec != self.modality.spec or prepared.condition.classes != self.classes:
             raise InputError(
                 f"{prepared.name} does not look like what {self.name} was trained on: "
@@ -368,7 +379,7 @@ class Run:
                 f"{self.modality.spec} with {len(self.classes)}"
             )
         shown: list[tuple[Tensor, Tensor]] = []
-        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, notify=notify, keep=shown.extend)
+        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, space=space, notify=notify, keep=shown.extend)
         evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
         evaluation = with_pictures(evaluation, self.folder.samples, self.modality, shown)
         self.folder.write_json(self.folder.evaluation.name, evaluation.to_json())
