@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEIGHT = 16.0  # of a line of text
-NARROW, WIDE = 7.2, 13.5  # of a letter, and of one of a script such as Chinese, in 13-pixel text
+NARROW, WIDE = 8.2, 14.0  # of a letter, and of one of a script such as Chinese, in bold 13-pixel text
 RADIUS = 6.0  # of a point
 RINGS = (9.0, 18.0, 30.0, 44.0, 60.0, 80.0, 104.0, 132.0)
 DIRECTIONS = 16

@@ -14,7 +14,8 @@ from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.report import optional
 from genloom.evaluate.story import mapping
 
-SAME_SPEED = 1.2  # speeds within this factor of each other are not told apart: other work on a machine changes them so
+SAME = 1.2  # times and speeds within this factor are not told apart: other work on a machine changes them so
+EXACT = {"parameters", "file_bytes"}
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ def leaders(known: Mapping[str, Mapping[str, float | None]], measure: str) -> li
     values = {label: v for label, c in known.items() if (v := c.get(measure))}
     if not values:
         return []
+    near = 1.0 if measure in EXACT else SAME
     if MEASURES[measure][2] == "higher":
-        return [label for label, v in values.items() if v * SAME_SPEED >= max(values.values())]
-    return [label for label, v in values.items() if v == min(values.values())]
+        return [label for label, v in values.items() if v * near >= max(values.values())]
+    return [label for label, v in values.items() if v <= near * min(values.values())]
 
 
 def check_runs(folders: Sequence[Path]) -> list[str]:

@@ -134,10 +134,13 @@ def _copying(members: Sequence[Member], labels: Sequence[str]) -> TableRow:
         found = [mapping(m.evaluation.copying) for m in members if m.label == label and m.evaluation is not None]
         worst = max(found, key=lambda c: ("not tested", "none", "some", "copying").index(str(c.get("verdict"))))
         rate, interval = worst.get("rate"), worst.get("interval")
-        detail = f"rate {rate:.1%}, {interval[0]:.1%} to {interval[1]:.1%}" if rate is not None and interval else ""
+        detail = f"{interval[0]:.1%} to {interval[1]:.1%}" if rate is not None and interval else ""
         why = f"{worst.get('reason')}" if worst.get("verdict") == "not tested" else ""
         cells[label] = Cell(str(worst.get("verdict")), detail, note=why)
-    meaning = "Are samples nearer to training examples than held-out data explains? Of several seeds the worst."
+    meaning = (
+        "Are samples nearer to training examples than held-out data explains? With the interval of the rate; of "
+        "several seeds the worst."
+    )
     return TableRow("Verdict", meaning, "", cells)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from genloom.comparison.labels import Box, gap, place
+from genloom.comparison.labels import Box, gap, place, width_of
 from genloom.comparison.pareto import Goal, front
 from genloom.evaluate.curves import LOG_FROM, Axis, label
 from genloom.evaluate.units import number
@@ -17,6 +17,7 @@ from genloom.evaluate.units import number
 WIDTH, HEIGHT = 460, 350
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 22, 48
 COLOURS = 6  # of the page's style
+REAL = "real data"
 LEADER = 16.0  # pixels from a point from which its name gets a line to it
 
 
@@ -57,7 +58,8 @@ def plane(title: str, points: Sequence[Point], x: Scale, y: Scale) -> Markup | N
     ends = [v for p in points for v in (p.low, p.high) if v is not None]
     up = _axis([p.y for p in points] + ends, y, HEIGHT - BOTTOM, TOP)
     at = [(_at(across, p.x), _at(up, p.y)) for p in points]
-    body = [_rules(across, up), _titles(x, y, up.log, across.log), _real(x, y, across, up)]
+    real, named = _real(x, y, across, up)
+    body = [_rules(across, up), _titles(x, y, up.log, across.log), real]
     best: list[int] = []
     if x.goal and y.goal:
         best = front([(p.x, p.y) for p in points], (x.goal, y.goal))
@@ -65,7 +67,7 @@ def plane(title: str, points: Sequence[Point], x: Scale, y: Scale) -> Markup | N
     bars = [Box(a - 1, min(_at(up, p.low), _at(up, p.high)), 2, abs(_at(up, p.low) - _at(up, p.high)))
             for p, (a, _) in zip(points, at, strict=True) if p.low is not None and p.high is not None]  # fmt: skip
     page = Box(LEFT + 4, TOP, WIDTH - LEFT - RIGHT - 4, HEIGHT - TOP - BOTTOM - 2)
-    boxes = place(at, [p.label for p in points], page, bars)
+    boxes = place(at, [p.label for p in points], page, [*bars, *named])
     for i, (point, (a, b), box) in enumerate(zip(points, at, boxes, strict=True)):
         body.append(_point(point, a, b, up, i in best))
         body.append(_name(point, a, b, box))
@@ -114,20 +116,24 @@ def _titles(x: Scale, y: Scale, log_y: bool, log_x: bool) -> Markup:
     )
 
 
-def _real(x: Scale, y: Scale, across: Axis, up: Axis) -> Markup:
-    """Where real data is: a line across where y alone is known of it, a cross where both are."""
+def _real(x: Scale, y: Scale, across: Axis, up: Axis) -> tuple[Markup, list[Box]]:
+    """Where real data is, and the place that its name takes: a line across where y alone is known of it, a cross where
+    both are."""
     if y.real is None:
-        return Markup("")
+        return Markup(""), []
     b = _at(up, y.real)
+    below = b < TOP + 20
+    down = b + (16 if below else -6)
     if x.real is None:
-        return _line("real", LEFT, b, WIDTH - RIGHT, b) + Markup(
-            '<text class="axis" x="{}" y="{:.1f}" text-anchor="end">real data</text>'
-        ).format(WIDTH - RIGHT - 4, b - 5 if b - 5 > TOP + 8 else b + 14)
-    a = _at(across, x.real)
-    cross = _line("cross", a - 6, b, a + 6, b) + _line("cross", a, b - 6, a, b + 6)
-    right, below = a < (LEFT + WIDTH) / 2, b < TOP + 20
-    name = Markup('<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="{}">real data</text>')
-    return cross + name.format(a + (10 if right else -10), b + (18 if below else -8), "start" if right else "end")
+        mark, at, anchor = _line("real", LEFT, b, WIDTH - RIGHT, b), WIDTH - RIGHT - 4.0, "end"
+    else:
+        a = _at(across, x.real)
+        mark = _line("cross", a - 6, b, a + 6, b) + _line("cross", a, b - 6, a, b + 6)
+        at, anchor = (a + 10, "start") if a < (LEFT + WIDTH) / 2 else (a - 10, "end")
+    name = Markup('<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
+    wide = width_of(REAL)
+    taken = Box(at - (wide if anchor == "end" else 0), down - 12, wide, 16)
+    return mark + name.format(at, down, anchor, REAL), [taken, Box(at - 10 if x.real else at, b - 6, 20, 12)]
 
 
 def _front(at: Sequence[tuple[float, float]]) -> Markup:
