@@ -101,6 +101,18 @@ def test_the_command_that_goes_on_names_everything() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (("steps", 1e6), ["--steps", "1000000"]),
+        (("budget", 40.0), ["--budget", "40"]),
+        (("budget", 0.5), ["--budget", "0.5"]),
+    ],
+)
+def test_lengths_are_written_as_the_command_line_reads_them(length: tuple[str, float], words: list[str]) -> None:
+    assert Plan("digits", "image", length, ()).option == words
+
+
 def test_a_folder_keeps_its_plan(tmp_path: Path) -> None:
     folder = tmp_path / "对比"
     claim(folder, PLAN)

@@ -23,7 +23,7 @@ from genloom.core.errors import InputError
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and flock are POSIX")
 
 SETS = ["family.encoder_width=8", "family.decoder_width=8", "train.batch=4", "train.grids=0", "train.log_every=0.05"]
-STEPS = 400
+STEPS = 120
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(genloom.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 
 

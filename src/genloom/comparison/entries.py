@@ -112,6 +112,12 @@ class Plan:
     length: tuple[str, float]
     sets: tuple[str, ...]
 
+    @property
+    def option(self) -> list[str]:
+        """The length as on the command line: whole numbers without an exponent."""
+        value = self.length[1]
+        return [f"--{self.length[0]}", str(int(value) if value == int(value) else value)]
+
     def to_json(self) -> dict[str, Any]:
         source = str(Path(self.data).resolve()) if Path(self.data).exists() else self.data
         return {
@@ -125,7 +131,7 @@ class Plan:
     def command(self, chosen: Sequence[Contender], seeds: Sequence[int], n: int | None, out: Path) -> str:
         """The command line that goes on with this comparison."""
         words = ["genloom", "compare", self.data, "--models", ",".join(c.label for c in chosen)]
-        words += [f"--{self.length[0]}", f"{self.length[1]:g}"]
+        words += self.option
         words += [w for s in self.sets for w in ("--set", s)]
         words += ["--seeds", ",".join(map(str, seeds))] if tuple(seeds) != (0,) else []
         words += ["-n", str(n)] if n is not None else []
@@ -180,7 +186,7 @@ def _said(key: str, value: Any) -> str:
     if key == "budget":
         return f"a budget of {value:g} s" if value is not None else "no budget"
     if key == "steps":
-        return f"{value:g} steps" if value is not None else "no number of steps"
+        return f"{value:,.0f} steps" if value is not None else "no number of steps"
     if key == "sets":
         return f"--set {' --set '.join(value)}" if value else "no --set"
     return f"{key} {value}"

@@ -48,8 +48,7 @@ def command(entry: Entry, plan: Plan, folder: Path) -> list[str]:
         return [*words, "--resume"]
     words += ["--model", entry.contender.model, "--seed", str(entry.seed)]
     words += ["--recipe", entry.contender.recipe] if entry.contender.recipe else []
-    words += [f"--{plan.length[0]}", f"{plan.length[1]:g}"]
-    return words + [w for s in plan.sets for w in ("--set", s)]
+    return words + plan.option + [w for s in plan.sets for w in ("--set", s)]
 
 
 def train_all(entries: Sequence[Entry], plan: Plan, out: Path, lock: Lock, board: Board) -> dict[str, str]:
@@ -64,7 +63,7 @@ def train_all(entries: Sequence[Entry], plan: Plan, out: Path, lock: Lock, board
             if progress_of(folder) == "finished":
                 board.set(entry.name, State.TRAINED, folder)
                 continue
-            error = _train(entry, plan, folder, lock, board, stop)
+            error = "" if stop.number else _train(entry, plan, folder, lock, board, stop)
             if stop.number:
                 raise Interrupted("stopped", stop.number)
             if error:
