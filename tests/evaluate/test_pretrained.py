@@ -348,7 +348,7 @@ def test_an_evaluation_names_the_weights(files: Path, held: Any, monkeypatch: py
     monkeypatch.setattr(figures, "features_for", lambda *_, **__: pytest.fail("learnt although pretrained"))
     generator = Replay(pictures(70, 1, seed=5))
     path = files / "dinov2_vits14.pth"
-    found = evaluate_samples(generator, data, n=70, features="dinov2", weights=path)  # type: ignore[arg-type]
+    found = evaluate_samples(generator, data, n=70, space=pretrained_for(data, "dinov2", path))  # type: ignore[arg-type]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["features"]["weights"] == digest and document["features"]["kind"] == "dinov2"

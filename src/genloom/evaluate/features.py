@@ -69,6 +69,12 @@ class EncoderFeatures(nn.Module):
     def name(self) -> str:
         return f"encoder trained without labels on the training split, {WIDTH} values"
 
+    @property
+    def digest(self) -> str:
+        """Of its weights: figures of equal digests were measured in the same space."""
+        tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
+        return hashlib.sha256(safetensors.torch.save(tensors)).hexdigest()
+
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         out = [self.extractor(x[i : i + CHUNK].to(self.centre.device)) for i in range(0, len(x), CHUNK)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import Tensor
 
 from genloom.core.errors import InputError
 from genloom.core.spec import Grid, Tokens
+from genloom.evaluate import sequences
 from genloom.evaluate.audit_grids import Keep
 from genloom.evaluate.completion import completed
 from genloom.evaluate.contracts import Data, FeatureSpace, Generator, Remembers
@@ -16,11 +16,10 @@ from genloom.evaluate.cost import Watched
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
-from genloom.evaluate.pretrained import pretrained_for
 from genloom.evaluate.sequences import evaluate_sequences, judge_sequences
 from genloom.evaluate.shared import Joined, default_number, reference_split
 
-__all__ = ["Joined", "as_written", "default_number", "evaluate_samples", "judge", "reference_split"]
+__all__ = ["Joined", "as_written", "default_number", "evaluate_samples", "judge", "reference_split", "usual_number"]
 
 
 def evaluate_samples(
@@ -29,28 +28,25 @@ def evaluate_samples(
     *,
     n: int | None = None,
     seed: int = 0,
-    features: str | None = None,
-    weights: Path | None = None,
+    space: FeatureSpace | None = None,
     notify: Callable[[str], None] = lambda _: None,
     keep: Keep = lambda _: None,
 ) -> Evaluation:
     """Draw n samples from a generator and judge them, look for copies of the training data, count groups, and time
-    it. n None: as many as the data can be compared with, at most 5,000. keep: given the worst pairs (sample, training
-    example) of a grid, to be shown.
+    it. n None: `usual_number`. space: the features to judge in, by default those of the data. keep: given the worst
+    pairs (sample, training example) of a grid, to be shown.
 
-    features, weights: the feature space, as `pretrained_for` chooses it. Of sequences also the likelihood of held-out
-    data, where the family can tell it. Raises InputError when the data is neither a grid nor tokens, or the features
-    cannot be had.
+    Of sequences also the likelihood of held-out data, where the family can tell it. Raises InputError when the data is
+    neither a grid nor tokens.
     """
-    space: FeatureSpace = pretrained_for(data, features, weights, notify=notify) or features_for(data, notify=notify)
+    space = space if space is not None else features_for(data, notify=notify)
     spec = data.modality.spec
     generator = watched = Watched(generator)
     if isinstance(spec, Tokens):
         evaluation = evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
         notify("looking for copies of the training data")
         return completed(evaluation, watched, data, space, seed=seed, keep=keep)
-    reference, _ = reference_split(data)
-    count = n if n is not None else default_number(len(data.train), len(reference))
+    count = n if n is not None else usual_number(data)
     notify(f"drawing {count} samples")
     x, labels = generator.sample_tensor(count, seed=seed)
     honoured = "label" in generator.family.honours()
@@ -61,6 +57,13 @@ def evaluate_samples(
     if isinstance(space, Remembers):
         space.save()
     return evaluation
+
+
+def usual_number(data: Data) -> int:
+    """Samples to judge where nobody says: as many as the data can be compared with, at most 5,000."""
+    if isinstance(data.modality.spec, Tokens):
+        return sequences.usual_number(data, data.modality.spec)
+    return default_number(len(data.train), len(reference_split(data)[0]))
 
 
 def judge(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpace, *, seed: int = 0) -> Evaluation:

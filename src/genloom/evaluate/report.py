@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from genloom.core.config import DataConfig, Settings, TrainConfig, settings
 from genloom.core.errors import InputError
 from genloom.core.files import write_atomic
+from genloom.core.observe import read_history
 from genloom.core.run import CONFIG, MANIFEST, RunFolder
 from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
@@ -54,16 +55,7 @@ def render(run: RunFolder) -> str:
     rows = [FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else []
     placed = [r.bar for r in rows if r.bar]
     copying = copying_of(evaluation, manifest)
-    environment = Environment(
-        loader=PackageLoader("genloom.evaluate", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "integer": integer}
-    environment.filters |= {"legible": legible, "percent": percent, "visible": visible}
-    return environment.get_template("report.html.j2").render(
+    return page("report.html.j2").render(
         name=run.path.resolve().name,
         subtitle=_subtitle(config, data),
         facts=_facts(manifest),
@@ -83,7 +75,7 @@ def render(run: RunFolder) -> str:
         explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
         groups=_mapping(evaluation.groups) if evaluation else {},
         cost=cost_facts(evaluation, manifest, config),
-        charts=_charts(_history(run.history)),
+        charts=_charts(read_history(run.history)),
         data_facts=_data_facts(data),
         notices=[str(n) for n in data.get("notices") or []],
         quarantined=_quarantined(data),
@@ -92,6 +84,20 @@ def render(run: RunFolder) -> str:
         sections=_sections(config),
         versions=_mapping(manifest.get("versions")),
     )
+
+
+def page(template: str, package: str = "genloom.evaluate") -> Template:
+    """A page's template. Those of other packages extend the report's, whose style they share."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(name, "") for name in dict.fromkeys((package, "genloom.evaluate"))]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "integer": integer}
+    environment.filters |= {"legible": legible, "percent": percent, "visible": visible}
+    return environment.get_template(template)
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -107,23 +113,6 @@ def optional(path: Path) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    """The records of history.jsonl; a line cut by a crash is passed over."""
-    out = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError):
-        return []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int | float):
-            out.append(record)
-    return out
 
 
 def read_evaluation(path: Path) -> tuple[Evaluation | None, str]:

@@ -119,8 +119,9 @@ def too_small(name: str, n: int, reference: int, width: int) -> str:
 
 
 def describe(space: FeatureSpace) -> dict[str, Any]:
-    facts = getattr(space, "facts", None)
-    return {"name": space.name, "width": space.width, **({} if facts is None else asdict(facts))}
+    facts, digest = getattr(space, "facts", None), getattr(space, "digest", None)
+    known = {} if facts is None else asdict(facts)
+    return {"name": space.name, "width": space.width, **known, **({} if digest is None else {"digest": digest})}
 
 
 def notices_on(data: Data, splits: tuple[str, ...], reference: int, ceiling: int, n: int) -> list[str]:

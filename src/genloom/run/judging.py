@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from genloom.core.modality import Modality
+from genloom.core.run import WEIGHTS
 from genloom.evaluate.cost import cost_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.run.generate import save_shown
@@ -20,11 +21,17 @@ PAIRS = "copies"
 
 
 def with_run(evaluation: Evaluation, manifest: Mapping[str, Any], train: Mapping[str, Any]) -> Evaluation:
-    """The evaluation with what training cost beside what drawing cost; a run of another version is told."""
+    """The evaluation with what training cost beside what drawing cost and the digest of the weights it is of; a run of
+    another version is told."""
     drawing = (evaluation.cost or {}).get("sampling")
     trained, judged = (manifest.get("versions") or {}).get("genloom"), version("genloom")
     other = () if trained in (None, judged) else (f"trained with genloom {trained}, judged with genloom {judged}",)
-    return replace(evaluation, cost=cost_of(manifest, train, drawing), notices=(*evaluation.notices, *other))
+    return replace(
+        evaluation,
+        cost=cost_of(manifest, train, drawing),
+        samples={**evaluation.samples, "weights": manifest.get("files", {}).get(WEIGHTS)},
+        notices=(*evaluation.notices, *other),
+    )
 
 
 def with_pictures(
