@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genloom.api import load, plan, train
+    from genloom.api import inspect, load, plan, train
     from genloom.run import Run
 
 try:
@@ -17,7 +17,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["Run", "__version__", "load", "plan", "train"]
+__all__ = ["Run", "__version__", "inspect", "load", "plan", "train"]
 
 
 def __getattr__(name: str) -> Any:

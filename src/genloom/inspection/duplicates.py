@@ -1,0 +1,97 @@
+"""What is there twice: duplicates, those with different labels, and those across a split that came with the data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from genloom.core.finding import SHOWN, Finding, Ints
+from genloom.inspection.survey import Survey
+
+
+def twice(found: Survey) -> Iterator[Finding]:
+    """Duplicates, those with different labels, and those across a split that came with the data."""
+    exact, near = found.exact, found.near
+    again = int((exact != np.arange(len(exact))).sum())
+    alike = int((near != np.arange(len(near))).sum()) - again
+    if again:
+        yield Finding(
+            "exact-duplicates", "note" if again < 0.01 * len(exact) else "warning",
+            f"{_examples(again)} {'repeats' if again == 1 else 'repeat'} another one exactly",
+            "keep one of each, unless seeing it more often is meant; training keeps equal ones on one side of the split",
+            again, *_together(found, exact),
+        )  # fmt: skip
+    if alike:
+        separate = near.copy()
+        separate[exact != np.arange(len(exact))] = -1
+        yield Finding(
+            "near-duplicates", "note" if alike < 0.05 * len(near) else "warning",
+            f"{_examples(alike)} {'is' if alike == 1 else 'are'} nearly like another one",
+            "look at them; copies that were resized, saved again or slightly changed are better removed", alike,
+            *_together(found, separate),
+        )  # fmt: skip
+    yield from _conflicts(found)
+    yield from _leaks(found)
+
+
+def _together(found: Survey, groups: Ints) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
+    """The largest groups of more than one, and how many each has; -1 belongs to none."""
+    names, counts = np.unique(groups[groups >= 0], return_counts=True)
+    order = np.flatnonzero(counts > 1)
+    order = order[np.argsort(-counts[order], kind="stable")][:SHOWN]
+    members = [found.usable[np.flatnonzero(groups == names[k])[:4]] for k in order]
+    return tuple(tuple(m.tolist()) for m in members), tuple(f"{counts[k]:,} together" for k in order)
+
+
+def _conflicts(found: Survey) -> Iterator[Finding]:
+    if found.items.labels is None:
+        return
+    labels: dict[int, dict[str, int]] = defaultdict(dict)
+    several = np.isin(found.exact, found.exact[found.exact != np.arange(len(found.exact))])
+    for k in np.flatnonzero(several).tolist():
+        i = int(found.usable[k])
+        labels[int(found.exact[k])].setdefault(str(found.items.label(i)), i)
+    split = [group for group in labels.values() if len(group) > 1]
+    if split:
+        yield Finding(
+            "conflicting-labels", "warning",
+            f"{'1 example is' if len(split) == 1 else f'{len(split):,} examples are'} there under several labels",
+            "decide which label is right and remove the others", len(split),
+            tuple(tuple(group.values())[:4] for group in split[:SHOWN]),
+            tuple(" / ".join(group) for group in split[:SHOWN]),
+        )  # fmt: skip
+
+
+def _leaks(found: Survey) -> Iterator[Finding]:
+    """Held-out examples like training ones: only a split that came with the data can have them."""
+    if found.items.given is None or found.items.stream:
+        return
+    given = np.array([found.items.split(i) or "train" for i in found.usable.tolist()])
+    train, held = given == "train", given != "train"
+    if not train.any() or not held.any():
+        return
+    equal = held & np.isin(found.exact, found.exact[train])
+    alike = held & np.isin(found.near, found.near[train]) & ~equal
+    for code, where, groups, how in (
+        ("leak", equal, found.exact, "also in the training part"),
+        ("near-leak", alike, found.near, "nearly like one of the training part"),
+    ):
+        chosen = np.flatnonzero(where)
+        if not len(chosen):
+            continue
+        share = len(chosen) / int(held.sum())
+        partners = {int(g): int(found.usable[k]) for k, g in enumerate(groups) if train[k]}
+        yield Finding(
+            code, "warning" if code == "leak" or share >= 0.01 else "note",
+            f"{_examples(len(chosen), 'held-out ')} ({share:.1%} of them) {'is' if len(chosen) == 1 else 'are'} {how}",
+            "remove them from one side, or the figures on held-out data will look better than they are; training leaves "
+            "a split that came with the data as it is", len(chosen),
+            tuple((int(found.usable[k]), partners[int(groups[k])]) for k in chosen[:SHOWN]),
+            tuple(f"{given[k]} / train" for k in chosen[:SHOWN]),
+        )  # fmt: skip
+
+
+def _examples(n: int, what: str = "") -> str:
+    return f"1 {what}example" if n == 1 else f"{n:,} {what}examples"
