@@ -23,7 +23,7 @@ def inspect(
         typer.Argument(
             metavar="DATA",
             autocompletion=complete_data,
-            help="As for `genloom train`: a folder, file, archive or name.",
+            help="As for `genloom train`: a folder, file or name.",
         ),
     ],
     model: Annotated[

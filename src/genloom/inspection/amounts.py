@@ -20,15 +20,16 @@ def amounts(found: Survey) -> Iterator[Finding]:
         said = "; ".join(f"{reason} ({n:,})" for reason, n in reasons)
         n = len(found.broken)
         yield Finding(
-            "unreadable", "warning", f"{n:,} of {len(found.items):,} cannot be read and {'is' if n == 1 else 'are'} left "
-            f"out: {said}", "mend or remove them; the list of all is in the output of --json", n,
+            "unreadable", "warning",
+            f"{n:,} of {len(found.items):,} cannot be read and {'is' if n == 1 else 'are'} left out: {said}",
+            "mend or remove them; the list of all is in the output of --json", n,
             tuple(() for _ in found.broken[:SHOWN]), tuple(f"{b.origin}: {b.reason}" for b in found.broken[:SHOWN]),
         )  # fmt: skip
     n = len(found.usable)
     if 2 <= n < ENOUGH and not found.items.stream:
         yield Finding(
-            "few", "warning", f"there are only {n} examples", "a generator trained on them will mostly repeat them; give "
-            "hundreds, better thousands", n,
+            "few", "warning", f"there are only {n} examples",
+            "a generator trained on them will mostly repeat them; give hundreds, better thousands", n,
         )  # fmt: skip
     yield from _classes(found.classes())
 
@@ -41,8 +42,8 @@ def _classes(classes: Mapping[str, int]) -> Iterator[Finding]:
         few = [f"{name} ({n:,})" for name, n in list(classes.items())[:-4:-1]]
         yield Finding(
             "imbalance", "warning",
-            f"the classes are uneven: {names[0]} has {counts[0]:,} examples, {counts[0] / counts[-1]:,.0f} times as many "
-            f"as {names[-1]} with {counts[-1]:,}",
+            f"the classes are uneven: {names[0]} has {counts[0]:,} examples, {counts[0] / counts[-1]:,.0f} times as "
+            f"many as {names[-1]} with {counts[-1]:,}",
             "collect more of the rare ones, join or remove them; a model draws the common ones better",
             int(counts[-1]), quotes=tuple(few), groups=tuple(() for _ in few),
         )  # fmt: skip
@@ -60,7 +61,8 @@ def _classes(classes: Mapping[str, int]) -> Iterator[Finding]:
     several = [v for key, v in written.items() if len(v) > 1 and key]
     if several:
         yield Finding(
-            "label-spelling", "warning", f"{len(several):,} label{'' if len(several) == 1 else 's'} may be written in several "
-            "ways", "join them if they mean the same", len(several),
+            "label-spelling", "warning",
+            f"{len(several):,} label{'' if len(several) == 1 else 's'} may be written in several ways",
+            "join them if they mean the same", len(several),
             tuple(() for _ in several[:SHOWN]), tuple(" / ".join(v) for v in several[:SHOWN]),
         )  # fmt: skip

@@ -20,7 +20,7 @@ def twice(found: Survey) -> Iterator[Finding]:
         yield Finding(
             "exact-duplicates", "note" if again < 0.01 * len(exact) else "warning",
             f"{_examples(again)} {'repeats' if again == 1 else 'repeat'} another one exactly",
-            "keep one of each, unless seeing it more often is meant; training keeps equal ones on one side of the split",
+            "keep one of each, unless it shall weigh more; training keeps equal ones on one side of its split",
             again, *_together(found, exact),
         )  # fmt: skip
     if alike:
@@ -86,8 +86,8 @@ def _leaks(found: Survey) -> Iterator[Finding]:
         yield Finding(
             code, "warning" if code == "leak" or share >= 0.01 else "note",
             f"{_examples(len(chosen), 'held-out ')} ({share:.1%} of them) {'is' if len(chosen) == 1 else 'are'} {how}",
-            "remove them from one side, or the figures on held-out data will look better than they are; training leaves "
-            "a split that came with the data as it is", len(chosen),
+            "remove them from one side, or the figures on held-out data will look better than they are; training "
+            "leaves a split that came with the data as it is", len(chosen),
             tuple((int(found.usable[k]), partners[int(groups[k])]) for k in chosen[:SHOWN]),
             tuple(f"{given[k]} / train" for k in chosen[:SHOWN]),
         )  # fmt: skip

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -87,9 +86,12 @@ def _decoded(modality: Modality[object], x: Tensor) -> object:
 
 def coarse(x: Tensor, axes: int) -> Tensor:
     """[B, D] of x [B, C, *size]: means over parts of each axis."""
-    pool = {1: functional.adaptive_avg_pool1d, 2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
-    size = tuple(min(n, COARSE[axes]) for n in x.shape[2:])
-    return pool[axes](x, size if axes > 1 else size[0]).flatten(1)  # type: ignore[operator]
+    size = [min(n, COARSE[axes]) for n in x.shape[2:]]
+    if axes == 1:
+        return functional.adaptive_avg_pool1d(x, size).flatten(1)
+    if axes == 2:
+        return functional.adaptive_avg_pool2d(x, (size[0], size[1])).flatten(1)
+    return functional.adaptive_avg_pool3d(x, (size[0], size[1], size[2])).flatten(1)
 
 
 def _distances(split: Split, spec: Grid) -> tuple[Ints, Floats]:
@@ -104,7 +106,7 @@ def _distances(split: Split, spec: Grid) -> tuple[Ints, Floats]:
     parts = [coarse(split.batch(rows[a : a + 1024]).x, spec.axes).numpy() for a in range(0, len(rows), 1024)]
     values = np.concatenate(parts)
     compared = np.unique(np.linspace(0, len(rows) - 1, COMPARED).round().astype(np.int64))
-    pca = PCA(min(KEPT, values.shape[1], len(compared) - 1), svd_solver="covariance_eigh").fit(values[compared])
+    pca = PCA(min(KEPT, values.shape[1], len(compared) - 1), svd_solver="full").fit(values[compared])
     points = pca.transform(values)
     near = NearestNeighbors(n_neighbors=min(NEIGHBOUR + 1, len(compared)), algorithm="brute").fit(points[compared])
     distances = near.kneighbors(points)[0]

@@ -13,6 +13,7 @@ from genloom.core.files import write_atomic
 from genloom.core.finding import Fact
 from genloom.core.modality import Modality
 from genloom.core.modality import Shown as ShownAs
+from genloom.core.spec import Grid, Tokens
 from genloom.evaluate.pictures import Picture, drawn
 from genloom.evaluate.report import templates
 from genloom.evaluate.units import duration, integer, number
@@ -68,7 +69,7 @@ def render(found: Inspection, preview: ShownAs | None = None) -> str:
             findings=[(f, [p for g in f.groups if (p := _panel(g, found.modality))]) for f in found.findings],
             classes=_rows(found.classes)[:MOST_ROWS],
             lines=[(f.name, said(f)) for f in found.facts if not _is_counts(f)],
-            tables=[(f.name, f.unit, _rows(f.value)[:MOST_ROWS]) for f in found.facts if _is_counts(f)],  # type: ignore[arg-type]
+            tables=[(f.name, f.unit, _rows(f.value)[:MOST_ROWS]) for f in found.facts if _is_counts(f)],
             estimate=estimate_lines(found),
             preview=drawn(preview, "augmented", 1600) if isinstance(preview, Image.Image) else None,
             most=MOST_ROWS,
@@ -146,25 +147,22 @@ def estimate_lines(found: Inspection) -> list[tuple[str, str]]:
         ("speed here", f"{e['seconds_per_step']:.3g} s a step of {e['batch']:,} examples"),
         (
             "training",
-            f"{e['steps']:,} steps in {duration(e['seconds'])}; every example is seen {e['rounds']:,.3g} times",
+            f"{e['steps']:,} steps in {duration(e['seconds'])}; each example is seen {e['rounds']:,.3g} times",
         ),
     ]
     if recipe and recipe["score"]:
         pairs.append((f"{recipe['name']} reached", f"{recipe['score']} ({recipe['data']}, {recipe['time']})"))
-    pairs += [
-        (f"tested: {r['name']}", f"{r['score']} ({r['time']})")
-        for r in tested
-        if not recipe or r["name"] != recipe["name"]
-    ]
+    others = [r for r in tested if not recipe or r["name"] != recipe["name"]]
+    pairs += [(f"tested: {r['name']}", f"{r['score']} ({r['time']})") for r in others]
     return [(k, v) for k, v in pairs if v]
 
 
 def _spec(modality: Modality[Any]) -> str:
     spec = modality.spec
-    if hasattr(spec, "shape"):
-        return f"{' x '.join(map(str, spec.shape[1:]))} values in {spec.shape[0]} channel{'' if spec.shape[0] == 1 else 's'}"
-    if hasattr(spec, "vocab"):
-        return f"tokens of a vocabulary of {spec.vocab:,}" + (
-            "" if spec.stream else f", at most {spec.length:,} an example"
-        )
+    if isinstance(spec, Grid):
+        channels = "1 channel" if spec.channels == 1 else f"{spec.channels} channels"
+        return f"{' x '.join(map(str, spec.size))} values in {channels}"
+    if isinstance(spec, Tokens):
+        most = "" if spec.stream else f", at most {spec.length:,} an example"
+        return f"tokens of a vocabulary of {spec.vocab:,}{most}"
     return ""

@@ -25,8 +25,8 @@ def augmented(prepared: Prepared, n: int, seed: int) -> Shown:
     changed = modality.augment(repeated, Rng(seed))
     if torch.equal(changed, repeated):
         raise InputError(
-            f"augmentation changes nothing in {prepared.name}: none is set. `genloom describe` with the modality's name "
-            "shows what there is; for images, --set modality.flip=true or --set modality.rotate=10"
+            f"augmentation changes nothing in {prepared.name}: none is set. For images set "
+            "modality.flip=true, modality.rotate=10 or others of `genloom describe image`"
         )
     shown = torch.cat([x[:, None], changed.unflatten(0, (len(x), VERSIONS))], 1).flatten(0, 1)
     return modality.show([modality.decode(v) for v in shown], columns=VERSIONS + 1)

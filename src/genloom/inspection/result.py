@@ -51,8 +51,8 @@ class Inspection:
     """What is in a data set and what is wrong with it.
 
     total: items found, of which `readable` can be read. splits, classes: readable examples of each that came with the
-    data. notices: what training says when it reads the data. estimate: what a training would take. prepared: the data as
-    a training has it. Both are missing where training refuses the data.
+    data. notices: what training says when it reads the data. estimate: what a training would take. prepared: the data
+    as a training has it. Both are missing where training refuses the data.
     """
 
     name: str
@@ -127,8 +127,8 @@ def judged(
     facts = ([Fact("encodings", dict(found.items.encodings))] if found.items.encodings else []) + found.facts
     return Inspection(
         found.source.name, found.kind, len(found.items), len(found.usable), found.splits(), found.classes(), facts,
-        sorted(resolved, key=lambda f: SEVERITIES.index(f.severity)), found.broken, prepared.notices if prepared else (),
-        estimate or {}, prepared,
+        sorted(resolved, key=lambda f: SEVERITIES.index(f.severity)), found.broken,
+        prepared.notices if prepared else (), estimate or {}, prepared,
     )  # fmt: skip
 
 

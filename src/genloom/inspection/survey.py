@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genloom.core.config import DataConfig, validate
 from genloom.core.errors import InputError, Unreadable
-from genloom.core.finding import SHOWN, Fact, Finding, Ints
-from genloom.core.modality import Fingerprint, Inspects, Modality
+from genloom.core.finding import Fact, Finding, Ints
+from genloom.core.modality import Fingerprint, Inspects
 from genloom.data.build import Broken
 from genloom.data.duplicates import near_groups
 from genloom.data.items import Items, Source
@@ -84,7 +83,8 @@ def survey(
         return Survey(source, kind, Items((), lambda i: None), nothing, nothing, nothing, failure=str(e))
     if items.chosen:
         settings = settings.model_copy(update=dict(items.chosen))
-    inspector = cls.inspector(settings) if isinstance(cls, Inspects) else None
+    looks: object = cls
+    inspector = looks.inspector(settings) if isinstance(looks, Inspects) else None
     if len(items) >= LARGE:
         notify(f"looking at {len(items):,} examples")
     digests = np.zeros((len(items), 2), "<u8")

@@ -19,8 +19,8 @@ RARE = 0.05  # share of the set up to which dark or bright ones are not simply w
 ENLARGED = 2.0  # times that a picture is enlarged for training, from which it looks blurred
 CUT = 0.5  # share of a picture's area that must be left when it is cropped
 _FORMATS = (
-    (b"\x89PNG", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"),
-    (b"P1", "PBM"), (b"P4", "PBM"), (b"P2", "PGM"), (b"P5", "PGM"), (b"P3", "PPM"), (b"P6", "PPM"),
+    (b"\x89PNG", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"), (b"P1", "PBM"), (b"P4", "PBM"), (b"P2", "PGM"), (b"P5", "PGM"), (b"P3", "PPM"), (b"P6", "PPM"),
 )  # fmt: skip
 _MODES = {"L": "grey", "LA": "grey with transparency", "RGB": "colour", "RGBA": "colour with transparency"}
 
@@ -101,11 +101,11 @@ class PictureInspector:
             "remove them, or the model learns to draw nothing", True,
         )  # fmt: skip
         report(
-            "small", scale > ENLARGED, -scale, f"very small: enlarged more than {ENLARGED:g} times to {goal}, they blur",
+            "small", scale > ENLARGED, -scale, f"very small: blurred when enlarged over {ENLARGED:g} times to {goal}",
             "replace or remove them, or train at a lower modality.size", True,
         )  # fmt: skip
         report(
-            "cropped", left < CUT, left, f"long and thin: less than {CUT:.0%} of it is left when it is cropped to {goal}",
+            "cropped", left < CUT, left, f"long and thin: less than {CUT:.0%} is left when cropped to {goal}",
             "crop them yourself to what matters, or set modality.size to their shape, as in 48x64", False,
         )  # fmt: skip
         for code, where, worst in (("dark", mean < DARK, mean), ("bright", mean > BRIGHT, -mean)):

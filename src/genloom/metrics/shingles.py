@@ -113,7 +113,7 @@ def plain_points(text: str) -> tuple[NDArray[np.uint32], int]:
     if plain.isascii():
         return points, LENGTH
     dense = int(((points >= 0x3040) & (points <= 0x9FFF) | (points >= 0x20000)).sum())
-    return points, DENSE_LENGTH if 2 * dense > len(points) else LENGTH
+    return (points[points != 0x20], DENSE_LENGTH) if 2 * dense > len(points) else (points, LENGTH)
 
 
 def passages(points: NDArray[np.uint32], length: int) -> NDArray[np.uint64]:

@@ -13,15 +13,17 @@ import numpy as np
 from genloom.core.finding import SHOWN, Fact, Finding, Ints, spread
 from genloom.metrics import personal
 from genloom.metrics.scripts import CONTROLS, NAMES, REPLACED, garbled, language, scripts
-from genloom.metrics.shingles import LIKENESS, Sketches
+from genloom.metrics.shingles import Sketches
 
 VOCABULARY = 5_000_000  # characters in which words are counted
-GUESSED = 300  # examples whose language is guessed
+GUESSED, ENOUGH = 300, 1000  # parts of the text whose language is guessed, and characters of one
+UNSURE = 0.05  # share of the guesses below which a language is not named
 TABLE = 100_000  # repeated lines kept count of
 LINE, DENSE_LINE = 30, 12  # characters of a line from which saying it again is no accident; in Chinese or Japanese
 REPEATED = 5  # times a line must be there
 BOILERPLATE = 0.05  # share of the text in repeated lines that is a warning
 LONG, LONG_AS = 10_000, 20  # characters and times the median from which a document is very long
+ENOUGH_TEXTS = 20  # below which one text in another script is no stray
 FOREIGN = 0.02  # share of examples up to which those in another script are likely strays
 
 
@@ -43,7 +45,7 @@ class TextInspector:
         self._words: Counter[str] = Counter()
         self._counted = self._characters = self._windows = self._newlines = 0
         self._languages: Counter[str] = Counter()
-        self._every = 1
+        self._every, self._blocks, self._waiting = 1, 0, ""
         self._again = Repeats()
         self._sketches = Sketches()
         self._signs: dict[str, Signs] = {}
@@ -63,15 +65,30 @@ class TextInspector:
         if self._counted < VOCABULARY:
             self._counted += len(example)
             self._words.update(self._units(example))
-        if len(self._index) % self._every == 0:
-            self._languages[language(example[:2000])] += 1
-            if sum(self._languages.values()) % GUESSED == 0:
-                self._every *= 2
+        self._guess(example)
         if not self._lines:
             self._again.add(example)
         if not self._stream:
             self._sketches.add(i, example)
         self._look(i, example)
+
+    def _guess(self, text: str) -> None:
+        """Guess the language of enough text: of one example, or of several short ones."""
+        self._waiting = f"{self._waiting}\n{text[:ENOUGH]}"
+        if len(self._waiting) < ENOUGH:
+            return
+        if self._blocks % self._every == 0:
+            self._languages[language(self._waiting)] += 1
+            if self._languages.total() >= GUESSED * (1 + self._every):
+                self._every *= 2
+        self._blocks, self._waiting = self._blocks + 1, ""
+
+    def _guesses(self) -> dict[str, int]:
+        """Guesses by number; the few of languages with hardly any, which are mostly wrong, together."""
+        total = self._languages.total()
+        sure = {name: n for name, n in self._languages.most_common() if n >= UNSURE * total}
+        rest = total - sum(sure.values())
+        return {**sure, "unsure": rest} if rest else sure
 
     def _look(self, i: int, text: str) -> None:
         for kind in personal.find(text):
@@ -92,6 +109,8 @@ class TextInspector:
         return self._sketches.pairs()[0]
 
     def facts(self) -> list[Fact]:
+        if not self._languages and self._waiting.strip():
+            self._languages[language(self._waiting)] += 1
         out = [Fact("encodings", dict(self._encodings.most_common()))] if self._encodings else []
         out.append(Fact("characters", self._characters))
         if self._lengths and not self._stream:
@@ -99,7 +118,7 @@ class TextInspector:
         letters = {name: int(n) for name, n in zip(NAMES, self._scripts, strict=True) if n and name}
         out.append(Fact("scripts", dict(sorted(letters.items(), key=lambda e: -e[1])), "characters"))
         if self._languages:
-            out.append(Fact("languages (guessed)", dict(self._languages.most_common(8)), "examples looked at"))
+            out.append(Fact("languages (guessed)", self._guesses(), "parts of the text"))
         if self._words:
             once = sum(n == 1 for n in self._words.values()) / len(self._words)
             part = f" of the first {self._counted:,} characters" if self._counted < self._characters else ""
@@ -137,17 +156,16 @@ class TextInspector:
 
     def _personal(self, kind: str) -> Finding:
         found = self._signs[kind]
+        said = f"{self._holding(found.examples)} {personal.KINDS[kind]} ({found.total:,} in all)"
         return Finding(
-            f"personal-{kind}", "warning", f"{self._holding(found.examples)} {personal.KINDS[kind]} ({found.total:,} in all)",
+            f"personal-{kind}", "warning", said,
             "remove or replace them: a model can repeat what it was trained on word for word", found.examples,
             *found.shown(),
         )  # fmt: skip
 
     def _holding(self, n: int) -> str:
-        noun = "piece of the text" if self._stream else "text"
-        return (
-            f"1 {noun} holds" if n == 1 else f"{n:,} {noun.replace('e of', 'es of') if self._stream else 'texts'} hold"
-        )
+        one, many = ("piece of the text", "pieces of the text") if self._stream else ("text", "texts")
+        return f"1 {one} holds" if n == 1 else f"{n:,} {many} hold"
 
     def _long(self) -> Finding | None:
         lengths = np.frombuffer(self._lengths, np.uint32)
@@ -168,7 +186,8 @@ class TextInspector:
         """Examples in a script that few others are in."""
         main = np.frombuffer(self._main, np.int8)
         counts = np.bincount(main[main >= 0], minlength=len(NAMES))
-        rare = [k for k in np.flatnonzero(counts) if counts[k] <= FOREIGN * len(main)]
+        most = max(1.0, FOREIGN * len(main)) if len(main) >= ENOUGH_TEXTS else 0.0
+        rare = [k for k in np.flatnonzero(counts) if counts[k] <= most]
         where = np.flatnonzero(np.isin(main, rare))
         if self._stream or not len(where):
             return None
@@ -248,6 +267,8 @@ class Repeats:
         for line in text.split("\n"):
             line = line.strip()
             if len(line) >= LINE or (len(line) >= DENSE_LINE and not line.isascii() and _dense(line)):
+                if 2 * sum(map(str.isalpha, line)) < len(line):  # a rule, a row of numbers
+                    continue
                 self._counts[line[:200]] += 1
         if len(self._counts) > TABLE:
             least = sorted(self._counts.values(), reverse=True)[TABLE // 2]
