@@ -68,12 +68,12 @@ def _leaks(found: Survey) -> Iterator[Finding]:
     """Held-out examples like training ones: only a split that came with the data can have them."""
     if found.items.given is None or found.items.stream:
         return
-    given = np.array([found.items.split(i) or "train" for i in found.usable.tolist()])
-    train, held = given == "train", given != "train"
-    if not train.any() or not held.any():
+    usable = found.usable
+    train = np.fromiter((found.items.split(i) in (None, "train") for i in usable.tolist()), bool, len(usable))
+    if train.all() or not train.any():
         return
-    equal = held & np.isin(found.exact, found.exact[train])
-    alike = held & np.isin(found.near, found.near[train]) & ~equal
+    equal = ~train & np.isin(found.exact, found.exact[train])
+    alike = ~train & np.isin(found.near, found.near[train]) & ~equal
     for code, where, groups, how in (
         ("leak", equal, found.exact, "also in the training part"),
         ("near-leak", alike, found.near, "nearly like one of the training part"),
@@ -81,15 +81,15 @@ def _leaks(found: Survey) -> Iterator[Finding]:
         chosen = np.flatnonzero(where)
         if not len(chosen):
             continue
-        share = len(chosen) / int(held.sum())
-        partners = {int(g): int(found.usable[k]) for k, g in enumerate(groups) if train[k]}
+        share = len(chosen) / int((~train).sum())
+        shown = [(k, np.flatnonzero((groups == groups[k]) & train)[0]) for k in chosen[:SHOWN]]
         yield Finding(
             code, "warning" if code == "leak" or share >= 0.01 else "note",
             f"{_examples(len(chosen), 'held-out ')} ({share:.1%} of them) {'is' if len(chosen) == 1 else 'are'} {how}",
             "remove them from one side, or the figures on held-out data will look better than they are; training "
             "leaves a split that came with the data as it is", len(chosen),
-            tuple((int(found.usable[k]), partners[int(groups[k])]) for k in chosen[:SHOWN]),
-            tuple(f"{given[k]} / train" for k in chosen[:SHOWN]),
+            tuple((int(usable[k]), int(usable[partner])) for k, partner in shown),
+            tuple(f"{found.items.split(int(usable[k]))} / train" for k, _ in shown),
         )  # fmt: skip
 
 

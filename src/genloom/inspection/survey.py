@@ -28,7 +28,7 @@ class Survey:
     """What one pass over the items of a source found. N items, of which `usable` can be read.
 
     exact, near: [len(usable)] number of the group of equal, and of equal or nearly equal, examples. failure: why the
-    items cannot be listed, in which case there are none.
+    items cannot be listed, in which case there are none. read: an example by its index; raises Unreadable.
     """
 
     source: Source
@@ -41,7 +41,7 @@ class Survey:
     facts: list[Fact] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     failure: str = ""
-    _read: Callable[[int], Any] | None = None
+    read: Callable[[int], Any] | None = None
 
     def splits(self) -> dict[str, int]:
         """Readable examples of each split that came with the data."""
@@ -60,10 +60,10 @@ class Survey:
     def examples(self, indices: Iterable[int]) -> dict[int, Any]:
         """The examples at these indices, read again in the order that reads fastest; without those that changed."""
         out: dict[int, Any] = {}
-        if self._read is not None:
+        if self.read is not None:
             for i in _ordered(self.items, sorted(set(indices))):
                 try:
-                    out[i] = self._read(i)
+                    out[i] = self.read(i)
                 except Unreadable:
                     continue
         return out
@@ -109,7 +109,7 @@ def survey(
     exact = _first(same(digests[usable])) if len(usable) and not items.stream else np.arange(len(usable))
     near = _near(exact, usable, prints, inspector.alike() if inspector else np.empty((0, 2), np.int64))
     out = Survey(source, kind, items, usable, exact, near, tuple(broken[i] for i in sorted(broken)))
-    out._read = lambda i: cls.read(items.read(i), settings)
+    out.read = lambda i: cls.read(items.read(i), settings)
     if inspector is not None and len(usable):
         out.facts, out.findings = inspector.facts(), inspector.findings()
     return out

@@ -23,11 +23,12 @@ _RUNS = (
     (0x2FF0, ""), (0x3005, "Chinese"), (0x3008, ""), (0x3040, "kana"), (0x3100, "Chinese"), (0x3130, "Hangul"),
     (0x3190, ""), (0x31F0, "kana"), (0x3200, ""), (0x3400, "Chinese"), (0x4DC0, ""), (0x4E00, "Chinese"),
     (0xA000, "other"), (0xA640, "Cyrillic"), (0xA6A0, "other"), (0xA720, "Latin"), (0xA800, "other"),
-    (0xAC00, "Hangul"), (0xD7B0, "other"), (0xE000, "private"), (0xF900, "Chinese"), (0xFB00, "Latin"),
-    (0xFB13, "other"), (0xFB1D, "Hebrew"), (0xFB50, "Arabic"), (0xFE00, ""), (0xFE70, "Arabic"), (0xFEFF, ""),
-    (0xFF21, "Latin"), (0xFF3B, ""), (0xFF41, "Latin"), (0xFF5B, ""), (0xFF66, "kana"), (0xFFA0, "Hangul"),
-    (0xFFE0, ""), (0x10000, "other"), (0x1D000, ""), (0x1DF00, "Latin"), (0x1E000, "other"), (0x1F000, "emoji"),
-    (0x1FB00, ""), (0x20000, "Chinese"), (0x323B0, "other"), (0xE0000, ""), (0xF0000, "private"),
+    (0xA8E0, "Devanagari"), (0xA900, "other"), (0xAC00, "Hangul"), (0xD7B0, "other"), (0xE000, "private"),
+    (0xF900, "Chinese"), (0xFB00, "Latin"), (0xFB13, "other"), (0xFB1D, "Hebrew"), (0xFB50, "Arabic"), (0xFE00, ""),
+    (0xFE70, "Arabic"), (0xFEFF, ""), (0xFF21, "Latin"), (0xFF3B, ""), (0xFF41, "Latin"), (0xFF5B, ""),
+    (0xFF66, "kana"), (0xFFA0, "Hangul"), (0xFFE0, ""), (0x10000, "other"), (0x1D000, ""), (0x1DF00, "Latin"),
+    (0x1E000, "other"), (0x1F000, "emoji"), (0x1FB00, ""), (0x20000, "Chinese"), (0x323B0, "other"), (0xE0000, ""),
+    (0xF0000, "private"),
 )  # fmt: skip
 _STARTS = np.array([start for start, _ in _RUNS], np.uint32)
 NAMES = tuple(sorted({name for _, name in _RUNS}))  # "" is spaces, digits and signs, which belong to no script
