@@ -45,9 +45,17 @@ def test_copies_and_copies_under_another_label(tmp_path: Path) -> None:
     origins = {tuple(sorted(Path(o).name for o in g.origins)) for g in exact.groups}
     assert origins == {("002.png", "copy.png"), ("004.png", "other.png")}
     assert all(g.examples[0].tobytes() == g.examples[1].tobytes() for g in exact.groups)
+    assert "conflicting-near-labels" not in codes(found)
     conflict = finding(found, "conflicting-labels")
     assert conflict.count == 1
     assert conflict.groups[0].quote == "c0 / c1"
+
+
+def test_nearly_the_same_picture_under_two_labels(tmp_path: Path) -> None:
+    root = sound(tmp_path / "photos")
+    save(root / "c1" / "close.png", pixels(4) // 2 + 60)
+    near = finding(looked(root), "conflicting-near-labels")
+    assert (near.severity, near.count, near.groups[0].quote) == ("note", 1, "c0 / c1")
 
 
 def test_a_copy_saved_again_smaller_is_nearly_alike(tmp_path: Path) -> None:

@@ -111,10 +111,13 @@ def _show(found: Inspection) -> None:
     if estimate:
         print(f"\nA training of it\n{table(estimate)}")
     print(f"\n{headline(found)}")
+    prefix = found.prefix()
+    if prefix:
+        print(f"Places are below {prefix}")
     for finding in found.findings:
         lines = [("", finding.what), ("", f"→ {finding.advice}")]
         for group in finding.groups[:EXAMPLES]:
-            places = " ~ ".join(group.origins)
+            places = " ~ ".join(o.removeprefix(prefix) for o in group.origins)
             lines.append(("", f"· {': '.join(p for p in (group.quote, places) if p)}"))
         if len(finding.groups) > EXAMPLES:
             lines.append(("", f"· and {len(finding.groups) - EXAMPLES:,} more groups with --html or --json"))

@@ -46,22 +46,28 @@ def _together(found: Survey, groups: Ints) -> tuple[tuple[tuple[int, ...], ...],
 
 
 def _conflicts(found: Survey) -> Iterator[Finding]:
+    """Equal, or else nearly equal, examples that have different labels."""
     if found.items.labels is None:
         return
-    labels: dict[int, dict[str, int]] = defaultdict(dict)
-    several = np.isin(found.exact, found.exact[found.exact != np.arange(len(found.exact))])
-    for k in np.flatnonzero(several).tolist():
-        i = int(found.usable[k])
-        labels[int(found.exact[k])].setdefault(str(found.items.label(i)), i)
-    split = [group for group in labels.values() if len(group) > 1]
-    if split:
-        yield Finding(
-            "conflicting-labels", "warning",
-            f"{'1 example is' if len(split) == 1 else f'{len(split):,} examples are'} there under several labels",
-            "decide which label is right and remove the others", len(split),
-            tuple(tuple(group.values())[:4] for group in split[:SHOWN]),
-            tuple(" / ".join(group) for group in split[:SHOWN]),
-        )  # fmt: skip
+    told: set[int] = set()
+    for code, groups, how in (
+        ("conflicting-labels", found.exact, ""),
+        ("conflicting-near-labels", found.near, ", nearly the same each time"),
+    ):
+        labels: dict[int, dict[str, int]] = defaultdict(dict)
+        for k in np.flatnonzero(np.isin(groups, groups[groups != np.arange(len(groups))])).tolist():
+            i = int(found.usable[k])
+            labels[int(groups[k])].setdefault(str(found.items.label(i)), i)
+        split = [g for name, g in labels.items() if len(g) > 1 and name not in told]
+        told |= {int(found.near[name]) for name, g in labels.items() if len(g) > 1}
+        if split:
+            n = "1 example is" if len(split) == 1 else f"{len(split):,} examples are"
+            yield Finding(
+                code, "note" if how else "warning", f"{n} there under several labels{how}",
+                "decide which label is right and remove the others", len(split),
+                tuple(tuple(group.values())[:4] for group in split[:SHOWN]),
+                tuple(" / ".join(group) for group in split[:SHOWN]),
+            )  # fmt: skip
 
 
 def _leaks(found: Survey) -> Iterator[Finding]:

@@ -66,7 +66,8 @@ def render(found: Inspection, preview: ShownAs | None = None) -> str:
             found=found,
             headline=headline(found),
             top=_top(found),
-            findings=[(f, [p for g in f.groups if (p := _panel(g, found.modality))]) for f in found.findings],
+            findings=[(f, [p for g in f.groups if (p := _panel(g, found))]) for f in found.findings],
+            prefix=found.prefix(),
             classes=_rows(found.classes)[:MOST_ROWS],
             lines=[(f.name, said(f)) for f in found.facts if not _is_counts(f)],
             tables=[(f.name, f.unit, _rows(f.value)[:MOST_ROWS]) for f in found.facts if _is_counts(f)],
@@ -119,15 +120,16 @@ def _rows(counts: Any) -> list[Row]:
     return [Row(name, n, round(100 * n / most, 2)) for name, n in counts.items()]
 
 
-def _panel(group: Shown, modality: Modality[Any] | None) -> Panel | None:
+def _panel(group: Shown, found: Inspection) -> Panel | None:
     """None for a group that has nothing to show but what other places say."""
     texts = tuple(e[:EXCERPT] + (" …" if len(e) > EXCERPT else "") for e in group.examples if isinstance(e, str))
-    picture = None
+    picture, modality = None, found.modality
     if group.examples and not texts and modality is not None:
         shown = modality.show(group.examples, columns=len(group.examples))
         picture = drawn(shown, group.quote, WIDEST) if isinstance(shown, Image.Image) else None
         texts = (shown,) if isinstance(shown, str) else ()
-    return Panel(picture, texts, group.origins, group.quote) if picture or texts or group.quote else None
+    origins = tuple(o.removeprefix(found.prefix()) for o in group.origins)
+    return Panel(picture, texts, origins, group.quote) if picture or texts or group.quote else None
 
 
 def estimate_lines(found: Inspection) -> list[tuple[str, str]]:

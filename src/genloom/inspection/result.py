@@ -77,6 +77,15 @@ class Inspection:
         """Whether it can be trained on."""
         return all(f.severity != "error" for f in self.findings)
 
+    def prefix(self) -> str:
+        """The folders or archive that the places of all findings have in common, which a person need not read again."""
+        places = {o for f in self.findings for g in f.groups for o in g.origins}
+        if len(places) < 2:
+            return ""
+        first, last = min(places), max(places)
+        same = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+        return first[: max(first.rfind("/", 0, same), first.rfind("!", 0, same)) + 1]
+
     def counts(self) -> dict[Severity, int]:
         """Number of findings of each severity."""
         return {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
