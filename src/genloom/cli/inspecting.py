@@ -14,7 +14,7 @@ from genloom.cli.values import complete_data, complete_model, complete_recipe
 if TYPE_CHECKING:
     from genloom.inspection import Inspection
 
-EXAMPLES = 3  # shown of each finding; the page and --json have more
+EXAMPLES, EXCERPT = 3, 80  # shown of each finding, and characters of a text; the page and --json have more
 
 
 def inspect(
@@ -98,7 +98,7 @@ def _write(preview: Any, path: Path) -> Path:
 def _show(found: Inspection) -> None:
     from genloom.inspection.page import estimate_lines, headline, said
 
-    print(f"{found.name}: {found.kind}, {found.readable:,} examples")
+    print(f"{found.name}: {found.kind}, {found.readable:,} {found.noun}")
     rows = [(name, f"{n:,}") for name, n in found.splits.items()]
     if found.classes:
         shown = [f"{name} {n:,}" for name, n in list(found.classes.items())[:12]]
@@ -118,7 +118,9 @@ def _show(found: Inspection) -> None:
         lines = [("", finding.what), ("", f"→ {finding.advice}")]
         for group in finding.groups[:EXAMPLES]:
             places = " ~ ".join(o.removeprefix(prefix) for o in group.origins)
-            lines.append(("", f"· {': '.join(p for p in (group.quote, places) if p)}"))
+            said = group.examples[0] if group.examples and isinstance(group.examples[0], str) else ""
+            excerpt = f"“{' '.join(said[:EXCERPT].split())}{'…' if len(said) > EXCERPT else ''}”" if said else ""
+            lines.append(("", f"· {': '.join(p for p in (group.quote, places, excerpt) if p)}"))
         if len(finding.groups) > EXAMPLES:
             lines.append(("", f"· and {len(finding.groups) - EXAMPLES:,} more groups with --html or --json"))
         print(f"\n{table([(finding.severity, lines[0][1]), *lines[1:]])}")

@@ -86,11 +86,11 @@ def headline(found: Inspection) -> str:
 
 
 def _top(found: Inspection) -> list[tuple[str, str]]:
-    pairs = [("examples", integer(found.readable)), ("unreadable", integer(len(found.broken)))]
+    pairs = [(found.noun, integer(found.readable)), ("unreadable", integer(len(found.broken)))]
     pairs += [(name, integer(n)) for name, n in found.splits.items()]
     if found.classes:
         pairs.append(("classes", integer(len(found.classes))))
-    return [(k, v) for k, v in pairs if v != "0" or k == "examples"]
+    return [(k, v) for k, v in pairs if v != "0" or k == found.noun]
 
 
 def _is_counts(fact: Fact) -> bool:
@@ -141,7 +141,7 @@ def estimate_lines(found: Inspection) -> list[tuple[str, str]]:
     spec = "" if found.modality is None else _spec(found.modality)
     pairs = [
         ("model", e["model"] + (f", recipe {recipe['name']}" if recipe else "")),
-        ("examples", f"{e['train']:,} to train, {e['validation']:,} to validate, {e['test']:,} to test"),
+        (found.noun, f"{e['train']:,} to train, {e['validation']:,} to validate, {e['test']:,} to test"),
         ("seen as", spec),
         ("tokens to train on", integer(e["tokens"])),
         ("prepared data", f"{e['bytes'] / 1e6:,.1f} MB"),
@@ -149,7 +149,7 @@ def estimate_lines(found: Inspection) -> list[tuple[str, str]]:
         ("speed here", f"{e['seconds_per_step']:.3g} s a step of {e['batch']:,} examples"),
         (
             "training",
-            f"{e['steps']:,} steps in {duration(e['seconds'])}; each example is seen {e['rounds']:,.3g} times",
+            f"{e['steps']:,} steps in {duration(e['seconds'])}; the data is seen {e['rounds']:,.3g} times",
         ),
     ]
     if recipe and recipe["score"]:

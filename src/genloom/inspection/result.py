@@ -52,7 +52,7 @@ class Inspection:
 
     total: items found, of which `readable` can be read. splits, classes: readable examples of each that came with the
     data. notices: what training says when it reads the data. estimate: what a training would take. prepared: the data
-    as a training has it. Both are missing where training refuses the data.
+    as a training has it. Both are missing where training refuses the data. noun: what people call the items.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Inspection:
     notices: Sequence[str] = ()
     estimate: Mapping[str, Any] = field(default_factory=dict)
     prepared: Prepared | None = None
+    noun: str = "examples"
 
     @property
     def modality(self) -> Modality[Any] | None:
@@ -138,6 +139,7 @@ def judged(
         found.source.name, found.kind, len(found.items), len(found.usable), found.splits(), found.classes(), facts,
         sorted(resolved, key=lambda f: SEVERITIES.index(f.severity)), found.broken,
         prepared.notices if prepared else (), estimate or {}, prepared,
+        "pieces of text" if found.items.stream else "examples",
     )  # fmt: skip
 
 
