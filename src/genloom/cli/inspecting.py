@@ -118,8 +118,9 @@ def _show(found: Inspection) -> None:
         lines = [("", finding.what), ("", f"→ {finding.advice}")]
         for group in finding.groups[:EXAMPLES]:
             places = " ~ ".join(o.removeprefix(prefix) for o in group.origins)
-            said = group.examples[0] if group.examples and isinstance(group.examples[0], str) else ""
-            excerpt = f"“{' '.join(said[:EXCERPT].split())}{'…' if len(said) > EXCERPT else ''}”" if said else ""
+            first = group.examples[0] if group.examples else None
+            text = " ".join(first[:EXCERPT].split()) if isinstance(first, str) else ""
+            excerpt = f"“{text}{'…' if isinstance(first, str) and len(first) > EXCERPT else ''}”" if text else ""
             lines.append(("", f"· {': '.join(p for p in (group.quote, places, excerpt) if p)}"))
         if len(finding.groups) > EXAMPLES:
             lines.append(("", f"· and {len(finding.groups) - EXAMPLES:,} more groups with --html or --json"))
