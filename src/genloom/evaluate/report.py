@@ -53,37 +53,34 @@ def render(run: RunFolder) -> str:
     rows = [FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else []
     placed = [r.bar for r in rows if r.bar]
     copying = copying_of(evaluation, manifest)
-    return (
-        templates()
-        .get_template("report.html.j2")
-        .render(
-            name=run.path.resolve().name,
-            subtitle=_subtitle(config, data),
-            facts=_facts(manifest),
-            final=final,
-            grids=grids,
-            written=written,
-            drafts=drafts,
-            evaluation=evaluation,
-            problem=problem,
-            rows=rows,
-            headline=headline(
-                evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
-            ),
-            copying=copying,
-            copying_facts=copying_facts(copying) if evaluation else [],
-            twins=pairs_of(copying, run.path),
-            groups=_mapping(evaluation.groups) if evaluation else {},
-            cost=cost_facts(evaluation, manifest, config),
-            charts=_charts(_history(run.history)),
-            data_facts=_data_facts(data),
-            notices=[str(n) for n in data.get("notices") or []],
-            quarantined=_quarantined(data),
-            most_quarantined=MOST_QUARANTINED,
-            timings=_timings(manifest),
-            sections=_sections(config),
-            versions=_mapping(manifest.get("versions")),
-        )
+    page = templates().get_template("report.html.j2")
+    return page.render(
+        name=run.path.resolve().name,
+        subtitle=_subtitle(config, data),
+        facts=_facts(manifest),
+        final=final,
+        grids=grids,
+        written=written,
+        drafts=drafts,
+        evaluation=evaluation,
+        problem=problem,
+        rows=rows,
+        headline=headline(
+            evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
+        ),
+        copying=copying,
+        copying_facts=copying_facts(copying) if evaluation else [],
+        twins=pairs_of(copying, run.path),
+        groups=_mapping(evaluation.groups) if evaluation else {},
+        cost=cost_facts(evaluation, manifest, config),
+        charts=_charts(_history(run.history)),
+        data_facts=_data_facts(data),
+        notices=[str(n) for n in data.get("notices") or []],
+        quarantined=_quarantined(data),
+        most_quarantined=MOST_QUARANTINED,
+        timings=_timings(manifest),
+        sections=_sections(config),
+        versions=_mapping(manifest.get("versions")),
     )
 
 

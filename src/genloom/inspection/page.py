@@ -155,7 +155,7 @@ def estimate_lines(found: Inspection) -> list[tuple[str, str]]:
     if recipe and recipe["score"]:
         pairs.append((f"{recipe['name']} reached", f"{recipe['score']} ({recipe['data']}, {recipe['time']})"))
     others = [r for r in tested if not recipe or r["name"] != recipe["name"]]
-    pairs += [(f"tested: {r['name']}", f"{r['score']} ({r['time']})") for r in others]
+    pairs += [(f"tested: {r['name']}", f"{r['score']} ({r['time']})".strip()) for r in others]
     return [(k, v) for k, v in pairs if v]
 
 
