@@ -22,7 +22,7 @@ ROWS = [
     {"data", "nets", "metrics"},
     {"families", "modalities"},
     {"recipes", "evaluate", "provenance"},
-    {"run"},
+    {"run", "inspection"},
     {"api"},
     {"comparison"},
     {"progress", ""},  # "" is genloom/__init__.py

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genloom.api import load, plan, train
+    from genloom.api import inspect, load, plan, train
     from genloom.comparison import Comparison, compare
     from genloom.run import Run
 
@@ -18,7 +18,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["Comparison", "Run", "__version__", "compare", "load", "plan", "train"]
+__all__ = ["Comparison", "Run", "__version__", "compare", "inspect", "load", "plan", "train"]
 
 
 def __getattr__(name: str) -> Any:

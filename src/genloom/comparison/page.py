@@ -21,7 +21,7 @@ from genloom.core.files import write_atomic
 from genloom.core.observe import read_history
 from genloom.evaluate.curves import Series, chart, smooth
 from genloom.evaluate.pictures import samples_of, writings_of
-from genloom.evaluate.report import page
+from genloom.evaluate.report import templates
 from genloom.evaluate.story import mapping
 from genloom.evaluate.units import duration, integer, number
 
@@ -68,7 +68,7 @@ def render(folder: Path, document: Mapping[str, Any], members: Sequence[Member])
     labels = list(dict.fromkeys(m.label for m in members if m.evaluation is not None))
     lead = next((line for line in known if line.name == document["lead"]), None)
     first = {m.label: m for m in reversed(members) if m.evaluation is not None}
-    return page("comparison.html.j2", "genloom.comparison").render(
+    return templates("genloom.comparison").get_template("comparison.html.j2").render(
         data=document["data"]["name"],
         labels=labels,
         subtitle=_subtitle(document, members),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from genloom.core.config import DataConfig, Settings, TrainConfig, settings
@@ -25,7 +25,7 @@ from genloom.evaluate.pictures import legible, samples_of, writings_of
 from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
 from genloom.evaluate.units import duration, integer, moment, number, text
 
-__all__ = ["bar", "duration", "integer", "moment", "number", "render", "text", "write_report"]
+__all__ = ["bar", "duration", "integer", "moment", "number", "render", "templates", "text", "write_report"]
 
 MOST_LOGS = 12
 MOST_QUARANTINED = 50
@@ -55,41 +55,45 @@ def render(run: RunFolder) -> str:
     rows = [FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else []
     placed = [r.bar for r in rows if r.bar]
     copying = copying_of(evaluation, manifest)
-    return page("report.html.j2").render(
-        name=run.path.resolve().name,
-        subtitle=_subtitle(config, data),
-        facts=_facts(manifest),
-        final=final,
-        grids=grids,
-        written=written,
-        drafts=drafts,
-        evaluation=evaluation,
-        problem=problem,
-        rows=rows,
-        headline=headline(
-            evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
-        ),
-        copying=copying,
-        copying_facts=copying_facts(copying) if evaluation else [],
-        twins=pairs_of(copying, run.path),
-        explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
-        groups=_mapping(evaluation.groups) if evaluation else {},
-        cost=cost_facts(evaluation, manifest, config),
-        charts=_charts(read_history(run.history)),
-        data_facts=_data_facts(data),
-        notices=[str(n) for n in data.get("notices") or []],
-        quarantined=_quarantined(data),
-        most_quarantined=MOST_QUARANTINED,
-        timings=_timings(manifest),
-        sections=_sections(config),
-        versions=_mapping(manifest.get("versions")),
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            name=run.path.resolve().name,
+            subtitle=_subtitle(config, data),
+            facts=_facts(manifest),
+            final=final,
+            grids=grids,
+            written=written,
+            drafts=drafts,
+            evaluation=evaluation,
+            problem=problem,
+            rows=rows,
+            headline=headline(
+                evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
+            ),
+            copying=copying,
+            copying_facts=copying_facts(copying) if evaluation else [],
+            twins=pairs_of(copying, run.path),
+            explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
+            groups=_mapping(evaluation.groups) if evaluation else {},
+            cost=cost_facts(evaluation, manifest, config),
+            charts=_charts(read_history(run.history)),
+            data_facts=_data_facts(data),
+            notices=[str(n) for n in data.get("notices") or []],
+            quarantined=_quarantined(data),
+            most_quarantined=MOST_QUARANTINED,
+            timings=_timings(manifest),
+            sections=_sections(config),
+            versions=_mapping(manifest.get("versions")),
+        )
     )
 
 
-def page(template: str, package: str = "genloom.evaluate") -> Template:
-    """A page's template. Those of other packages extend the report's, whose style they share."""
+def templates(*packages: str) -> Environment:
+    """The templates of the report, and before them those of other packages that are pages in its style."""
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(name, "") for name in dict.fromkeys((package, "genloom.evaluate"))]),
+        loader=ChoiceLoader([PackageLoader(name, "") for name in (*packages, "genloom.evaluate")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -97,7 +101,7 @@ def page(template: str, package: str = "genloom.evaluate") -> Template:
     )
     environment.filters |= {"number": number, "integer": integer}
     environment.filters |= {"legible": legible, "percent": percent, "visible": visible}
-    return environment.get_template(template)
+    return environment
 
 
 # -- reading ------------------------------------------------------------------------------
