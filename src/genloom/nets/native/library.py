@@ -8,6 +8,7 @@ several machines share holds one for each. Importing this module loads neither t
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import functools
 import hashlib
@@ -19,7 +20,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from genloom.core.errors import GenloomError
 from genloom.core.files import cache_root
@@ -30,7 +33,9 @@ AGAIN = 24 * 3600  # seconds after which a build that failed is tried again
 LONGEST = 300  # seconds that a compiler may take
 SWITCH = "GENLOOM_NATIVE"  # 0: never; else where there is a compiler
 
+Kind = Literal["compiled", "torch"]
 log = logging.getLogger(__name__)
+_without: contextvars.ContextVar[bool] = contextvars.ContextVar("without", default=False)
 
 
 class Model(ctypes.Structure):
@@ -46,9 +51,33 @@ class Model(ctypes.Structure):
     )
 
 
-@functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled step, None where there is none or GENLOOM_NATIVE=0. Always the same within a process."""
+    """The compiled step, None where there is none or GENLOOM_NATIVE=0. The same from the first question to the last of
+    a process, but for `using`."""
+    return None if _without.get() else _found()
+
+
+def kind() -> Kind:
+    """Which step this process uses, for models that the compiled one knows."""
+    return "torch" if library() is None else "compiled"
+
+
+@contextlib.contextmanager
+def using(wanted: str) -> Iterator[None]:
+    """With the step that was used when something was made; the compiled one is compiled if need be."""
+    if wanted == "compiled" and _found() is None:
+        with contextlib.suppress(GenloomError):
+            build()
+            _found.cache_clear()
+    token = _without.set(wanted == "torch")
+    try:
+        yield
+    finally:
+        _without.reset(token)
+
+
+@functools.cache
+def _found() -> ctypes.CDLL | None:
     path = place()
     if path is None or not _is_own(path):
         return None

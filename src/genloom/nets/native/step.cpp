@@ -21,6 +21,7 @@ typedef float Vec __attribute__((vector_size(4 * W)));
 typedef float Loose __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * W)));
 typedef int64_t i64;
+#define UNROLLED _Pragma("GCC unroll 16")  // so that small arrays of vectors stay in registers
 
 // -- vectors ----------------------------------------------------------------------------------------------------------
 
@@ -63,15 +64,17 @@ static inline Vec merged(Vec a, Vec b, Ints*) {
 // v[i] summed over its values, for W vectors at once. Each is summed in the same order, halves onto halves.
 template <int N = W>
 static inline Vec sums(Vec* v) {
-  for (int i = 0; i < N / 2; i++) v[i] = merged<N>(v[2 * i], v[2 * i + 1], nullptr);
+  UNROLLED for (int i = 0; i < N / 2; i++) v[i] = merged<N>(v[2 * i], v[2 * i + 1], nullptr);
   if constexpr (N > 2) return sums<N / 2>(v);
   return v[0];
 }
 
 static inline float sum(Vec v) {
+  float out[W];
+  store(out, v);
   for (int n = W / 2; n; n /= 2)
-    for (int i = 0; i < n; i++) v[i] += v[i + n];
-  return v[0];
+    for (int i = 0; i < n; i++) out[i] += out[i + n];
+  return out[0];
 }
 
 // exp to about 1e-7 of itself (Cephes' polynomial); NaN stays NaN.
@@ -97,69 +100,91 @@ static inline Vec hyperbolic(Vec x) { return 1.f - 2.f / (1.f + exponential(x + 
 
 // -- matrix products --------------------------------------------------------------------------------------------------
 
+// Keeps v in a register: GCC would rather read it again for every use.
+static inline void keep(Vec& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__AVX__)
+  asm("" : "+x"(v));
+#else
+  (void)v;
+#endif
+}
+
 // M x N values of y = x w^T (+ y where `add`): x [M, size], w [N, size], each row `apart` values after the one before.
-template <int M, int N>
+// TAIL: size is not a multiple of W.
+template <int M, int N, bool TAIL>
 static void tile(const float* x, i64 x_apart, const float* w, i64 w_apart, float* y, i64 y_apart, i64 size, bool add) {
   constexpr int PADDED = (M * N + W - 1) / W * W;
   Vec acc[PADDED] = {};
   i64 k = 0;
   for (; k + W <= size; k += W) {
     Vec rows[M];
-    for (int m = 0; m < M; m++) rows[m] = load(x + m * x_apart + k);
-    for (int n = 0; n < N; n++) {
-      const Vec own = load(w + n * w_apart + k);
-      for (int m = 0; m < M; m++) acc[m * N + n] += rows[m] * own;
+    UNROLLED for (int m = 0; m < M; m++) rows[m] = load(x + m * x_apart + k);
+    if constexpr (M > 1)
+      UNROLLED for (int m = 0; m < M; m++) keep(rows[m]);
+    UNROLLED for (int n = 0; n < N; n++) {
+      Vec own = load(w + n * w_apart + k);
+      if constexpr (M > 1) keep(own);
+      if constexpr (M == 1) __builtin_prefetch(w + (n + N) * w_apart + k);
+      UNROLLED for (int m = 0; m < M; m++) acc[m * N + n] += rows[m] * own;
     }
   }
-  if (k < size)
+  if constexpr (TAIL)
     for (int n = 0; n < N; n++) {
       const Vec own = load(w + n * w_apart + k, size - k);
       for (int m = 0; m < M; m++) acc[m * N + n] += load(x + m * x_apart + k, size - k) * own;
     }
   float out[PADDED];
-  for (int i = 0; i < PADDED; i += W) store(out + i, sums(acc + i));
+  UNROLLED for (int i = 0; i < PADDED; i += W) store(out + i, sums(acc + i));
   for (int m = 0; m < M; m++)
     for (int n = 0; n < N; n++) y[m * y_apart + n] = out[m * N + n] + (add ? y[m * y_apart + n] : 0.f);
 }
 
-template <int N>
-static void column(const float* x, i64 x_apart, const float* w, i64 w_apart, float* y, i64 y_apart, i64 rows, i64 size,
-                   bool add) {
+// N columns of y.
+template <int N, bool TAIL>
+static void columns(const float* x, i64 x_apart, const float* w, i64 w_apart, float* y, i64 y_apart, i64 rows, i64 size,
+                    bool add) {
+  for (int n = N; n < 2 * N; n++)
+    for (i64 k = 0; k < size; k += 16) __builtin_prefetch(w + n * w_apart + k);
   i64 m = 0;
   for (; m + 4 <= rows; m += 4)
-    tile<4, N>(x + m * x_apart, x_apart, w, w_apart, y + m * y_apart, y_apart, size, add);
+    tile<4, N, TAIL>(x + m * x_apart, x_apart, w, w_apart, y + m * y_apart, y_apart, size, add);
   x += m * x_apart;
   y += m * y_apart;
-  if (rows - m == 3) tile<3, N>(x, x_apart, w, w_apart, y, y_apart, size, add);
-  if (rows - m == 2) tile<2, N>(x, x_apart, w, w_apart, y, y_apart, size, add);
-  if (rows - m == 1) tile<1, N>(x, x_apart, w, w_apart, y, y_apart, size, add);
+  if (rows - m == 3) tile<3, N, TAIL>(x, x_apart, w, w_apart, y, y_apart, size, add);
+  if (rows - m == 2) tile<2, N, TAIL>(x, x_apart, w, w_apart, y, y_apart, size, add);
+  if (rows - m == 1) tile<1, N, TAIL>(x, x_apart, w, w_apart, y, y_apart, size, add);
 }
 
 constexpr i64 BLOCK = 512;  // values of a row at a time: four rows of each then fit the first cache
 
 // y [rows, count] = x [rows, size] w^T (+ y), w [count, w_apart].
+template <bool TAIL>
 static void product(const float* x, i64 x_apart, const float* w, i64 w_apart, float* y, i64 y_apart, i64 rows,
                     i64 count, i64 size, bool add) {
   if (rows == 1) {  // bound by reading w, which is then read once from end to end
     i64 n = 0;
     for (; n + 16 <= count; n += 16)
       for (i64 k = 0; k < size; k += BLOCK)
-        tile<1, 16>(x + k, x_apart, w + n * w_apart + k, w_apart, y + n, y_apart, size - k < BLOCK ? size - k : BLOCK,
-                    add || k);
+        tile<1, 16, TAIL>(x + k, 0, w + n * w_apart + k, w_apart, y + n, 0, size - k < BLOCK ? size - k : BLOCK, add || k);
     for (; n < count; n++)
       for (i64 k = 0; k < size; k += BLOCK)
-        tile<1, 1>(x + k, x_apart, w + n * w_apart + k, w_apart, y + n, y_apart, size - k < BLOCK ? size - k : BLOCK,
-                   add || k);
+        tile<1, 1, TAIL>(x + k, 0, w + n * w_apart + k, w_apart, y + n, 0, size - k < BLOCK ? size - k : BLOCK, add || k);
     return;
   }
   for (i64 k = 0; k < size; k += BLOCK) {
     const i64 part = size - k < BLOCK ? size - k : BLOCK;
     i64 n = 0;
     for (; n + 4 <= count; n += 4)
-      column<4>(x + k, x_apart, w + n * w_apart + k, w_apart, y + n, y_apart, rows, part, add || k);
+      columns<4, TAIL>(x + k, x_apart, w + n * w_apart + k, w_apart, y + n, y_apart, rows, part, add || k);
     for (; n < count; n++)
-      column<1>(x + k, x_apart, w + n * w_apart + k, w_apart, y + n, y_apart, rows, part, add || k);
+      columns<1, TAIL>(x + k, x_apart, w + n * w_apart + k, w_apart, y + n, y_apart, rows, part, add || k);
   }
+}
+static void product(const float* x, i64 x_apart, const float* w, i64 w_apart, float* y, i64 y_apart, i64 rows,
+                    i64 count, i64 size, bool add) {
+  (size % W ? product<true> : product<false>)(x, x_apart, w, w_apart, y, y_apart, rows, count, size, add);
 }
 
 // -- the model --------------------------------------------------------------------------------------------------------
@@ -276,7 +301,7 @@ static inline Vec alike(const float* q, const float* keys, i64 part) {
   Vec a[4] = {};
   i64 k = 0;
   for (; k + 4 <= part; k += 4)
-    for (int i = 0; i < 4; i++) a[i] += q[k + i] * load(keys + (k + i) * W);
+    UNROLLED for (int i = 0; i < 4; i++) a[i] += q[k + i] * load(keys + (k + i) * W);
   for (; k < part; k++) a[0] += q[k] * load(keys + k * W);
   return (a[0] + a[1]) + (a[2] + a[3]);
 }
@@ -285,11 +310,23 @@ static inline Vec alike(const float* q, const float* keys, i64 part) {
 template <int N>
 static void mean(const float* weights, const float* values, i64 apart, i64 places, float* out, i64 left) {
   Vec acc[4][N] = {};
-  i64 j = 0;
-  for (; j + 4 <= places; j += 4)
-    for (int i = 0; i < 4; i++)
-      for (int n = 0; n < N; n++) acc[i][n] += weights[j + i] * load(values + (j + i) * apart + n * W);
+  for (i64 j = 0; j < places; j += 4)
+    UNROLLED for (int i = 0; i < 4; i++)
+      UNROLLED for (int n = 0; n < N; n++) acc[i][n] += weights[j + i] * load(values + (j + i) * apart + n * W);
   for (int n = 0; n < N; n++) store(out + n * W, (acc[0][n] + acc[1][n]) + (acc[2][n] + acc[3][n]), left - n * W);
+}
+
+// Have n values from p on brought near.
+static inline void ahead(const float* p, i64 n) {
+  for (i64 i = 0; i < n; i += 16) __builtin_prefetch(p + i);
+}
+
+// v with the values from `count` on at -inf.
+static inline Vec begun(Vec v, i64 count) {
+  float out[W];
+  store(out, v);
+  for (i64 i = count; i < W; i++) out[i] = -INFINITY;
+  return load(out);
 }
 
 // One head of one row: `count` places are attended to.
@@ -298,19 +335,22 @@ static void attend(const float* q, const float* keys, const float* values, i64 p
   const i64 whole = padded(count), apart = padded(part);
   Vec most = all(-INFINITY);
   for (i64 j = 0; j < whole; j += W) {
-    Vec v = alike(q, keys + j * part, part);
-    for (i64 i = count - j; i < W; i++) v[i] = -INFINITY;
+    if (j + W < whole) ahead(keys + (j + W) * part, W * part);
+    const Vec v = j + W <= count ? alike(q, keys + j * part, part) : begun(alike(q, keys + j * part, part), count - j);
     store(scores + j, v);
     most = v > most ? v : most;
   }
-  float top = most[0];
-  for (int i = 1; i < W; i++) top = most[i] > top ? most[i] : top;
+  ahead(values, 2 * W * apart);
+  float tops[W], top;
+  store(tops, most);
+  top = tops[0];
+  for (int i = 1; i < W; i++) top = tops[i] > top ? tops[i] : top;
   Vec total = {};
   for (i64 j = 0; j < whole; j += W) {
-    Vec v = exponential(load(scores + j) - top);
-    for (i64 i = count - j; i < W; i++) v[i] = 0.f;
-    store(scores + j, v);
-    total += v;
+    const Vec v = load(scores + j) - top;
+    const Vec e = v < all(-60.f) ? all(0.f) : exponential(v);  // nothing beside 1, but slow to compute with; NaN stays
+    store(scores + j, e);
+    total += e;
   }
   const float share = 1.f / sum(total);
   for (i64 j = 0; j < whole; j += W) store(scores + j, load(scores + j) * share);
