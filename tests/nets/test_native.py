@@ -7,7 +7,7 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +212,8 @@ def test_a_build_that_fails_leaves_pytorchs_step_and_is_not_tried_again_at_once(
     monkeypatch.setenv("CXX", compiler(tmp_path, body))
     with pytest.raises(GenloomError):
         library.build()
-    started: list[Any] = []
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a))
-    library.build_aside()
+    with builds_aside() as started:
+        library.build_aside()
     assert not started and ask() == "torch"
     assert [p.suffix for p in (tmp_path / "cache" / "native").iterdir()] == [".failed"]
 
@@ -246,10 +245,8 @@ def test_long_sampling_has_it_compiled_for_the_next_process_and_does_not_wait(
 ) -> None:
     monkeypatch.setenv("GENLOOM_CACHE", str(tmp_path))
     library._found.cache_clear()
-    started: list[Callable[..., Any]] = []
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a))
     x = torch.full((2, 1), BOS)
-    with contextlib.ExitStack() as stack:
+    with builds_aside() as started, contextlib.ExitStack() as stack:
         stack.callback(library._found.cache_clear)
         assert isinstance(stepping.begin(model(), x, None, 10), stepping.Stepper) and not started
         assert isinstance(stepping.begin(model(), x, None, 1000), stepping.Stepper) and len(started) == 1

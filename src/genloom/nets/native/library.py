@@ -106,10 +106,11 @@ def build_aside() -> None:
     if path is None or path.exists() or _tried(path):
         return
     log.debug("the fast step for sequences is being compiled for the next time: %s", path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with contextlib.suppress(OSError):
         subprocess.Popen(
             [sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.DEVNULL, start_new_session=True, env=environment,
         )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class NativeStepper:
 
     def _read(self, tokens: Tensor) -> Tensor:
         tokens = tokens.contiguous()
-        (rows, length), out = tokens.shape, torch.empty(len(tokens), self.vocab)
+        length, out = tokens.shape[1], torch.empty(len(tokens), self.vocab)
         if self.length + length > self.places and self.bounded:
             raise IndexError(f"{self.length + length} tokens where {self.places} have a place")
         if not self.read(self.about, self.state, tokens.data_ptr(), length, out.data_ptr()):
