@@ -185,9 +185,17 @@ def ask(**more: str) -> str:
     """Which step a fresh process uses."""
     code = "from genloom.nets.native import library; print(library.kind())"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **more}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
-    ).stdout.strip()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def builds_aside() -> Iterator[list[Any]]:
+    """What would be started."""
+    started: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a))
+        yield started
 
 
 def test_the_switch_turns_it_off() -> None:
