@@ -94,7 +94,8 @@ def place() -> Path | None:
     if os.environ.get(SWITCH) == "0" or compiler is None:
         return None
     about = os.stat(compiler)
-    decides = (SOURCE.read_bytes(), repr((*FLAGS, _tuned(), compiler, about.st_size, about.st_mtime, _processor())))
+    source = b"".join(path.read_bytes() for path in (SOURCE, SOURCE.with_name("arithmetic.h")))
+    decides = (source, repr((*FLAGS, _tuned(), compiler, about.st_size, about.st_mtime, _processor())))
     digest = hashlib.sha256(decides[0] + decides[1].encode()).hexdigest()
     return cache_root() / "native" / f"step-{digest[:16]}.so"
 
