@@ -181,9 +181,8 @@ def test_models_it_does_not_know_are_left_to_pytorch() -> None:
 # -- compiling --------------------------------------------------------------------------------------------------------
 
 
-def ask(**more: str) -> str:
+def ask(code: str = "from genloom.nets.native import library; print(library.kind())", **more: str) -> str:
     """Which step a fresh process uses."""
-    code = "from genloom.nets.native import library; print(library.kind())"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **more}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     return done.stdout.strip()
@@ -200,6 +199,18 @@ def builds_aside() -> Iterator[list[Any]]:
 
 def test_the_switch_turns_it_off() -> None:
     assert ask() == "compiled" and ask(GENLOOM_NATIVE="0") == "torch"
+
+
+def test_a_record_is_followed_to_the_step_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the compiled step that was used then is no longer there."""
+    assert library.kind() == "compiled"
+    with library.using("torch"):
+        assert library.kind() == "torch" and isinstance(
+            stepping.begin(model(), torch.full((1, 1), BOS), None, 4), stepping.Stepper
+        )
+    monkeypatch.setenv("GENLOOM_CACHE", str(tmp_path))
+    code = "from genloom.nets.native import library as l\nwith l.using('compiled'): print(l.kind())"
+    assert ask() == "torch" and ask(code) == "compiled"
 
 
 def compiler(folder: Path, body: str) -> str:
