@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Step
-from genloom.nets import decoding
 from genloom.nets.decoding import Filters, Start, beam_search, draw, generate
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
