@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from genloom.evaluate.audit_grids import Keep
 from genloom.evaluate.completion import completed
 from genloom.evaluate.contracts import Data, FeatureSpace, Generator
 from genloom.evaluate.cost import Watched
+from genloom.evaluate.diversity import diversity_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
@@ -43,7 +45,8 @@ def evaluate_samples(
     if isinstance(spec, Tokens):
         evaluation = evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
         notify("looking for copies of the training data")
-        return completed(evaluation, watched, data, space, seed=seed, keep=keep)
+        evaluation = completed(evaluation, watched, data, space, seed=seed, keep=keep)
+        return replace(evaluation, diversity=diversity_of(watched.generator, data, seed=seed, notify=notify))
     reference, _ = reference_split(data)
     count = n if n is not None else default_number(len(data.train), len(reference))
     notify(f"drawing {count} samples")
