@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--instances", type=Path, help="a file of samples, one a line, to be scored beside")
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
     parser.add_argument("--out", type=Path, help="keep the runs in this folder")
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="trained runs to score in place of training")
+    parser.add_argument("--name", help="of the result; BUDGET-SEED if not given")
     a = parser.parse_args()
     if a.clock == "cpu":
         time.perf_counter = time.process_time
@@ -63,13 +65,16 @@ def main() -> None:
     trainings: dict[str, Any] = {}
     references: Any = None
     real: Any = None
-    for model in a.models:
-        settings = {"train.grids": 0, **({} if model != "sequence_gan" else parse_sets(a.set))}
-        run = genloom.train(
-            DATA, recipe=RECIPES[model], budget=a.budget, seed=a.seed, out=folder / model, settings=settings,
-            notify=lambda text: print(text, file=sys.stderr),
-        )  # fmt: skip
-        manifest = run.manifest
+    for which in a.runs or a.models:
+        if isinstance(which, Path):
+            run = genloom.load(which)
+        else:
+            settings = {"train.grids": 0, **({} if which != "sequence_gan" else parse_sets(a.set))}
+            run = genloom.train(
+                DATA, recipe=RECIPES[which], budget=a.budget, seed=a.seed, out=folder / which, settings=settings,
+                notify=lambda text: print(text, file=sys.stderr),
+            )  # fmt: skip
+        manifest, model = run.manifest, run.config.model
         trainings[model] = {k: manifest[k] for k in ("steps", "seconds", "parameters", "precision")}
         spec, modality = run.modality.spec, run.modality
         assert isinstance(spec, Tokens)
@@ -101,7 +106,7 @@ def main() -> None:
     print("above the published point (BLEU-2 to 5)", json.dumps(over), flush=True)
     print("against its start", json.dumps(compared), flush=True)
     record = {
-        "command": command("text_gan.py", sys.argv[1:]),
+        "command": command("text_gan.py", sys.argv[1:]), "runs": [run.name for run in map(genloom.load, a.runs)],
         "data": DATA, "seed": a.seed, "budget_seconds": a.budget, "clock": a.clock, "n": a.n,
         "references": len(references), "published": PUBLISHED, "real": real.to_json(),
         "curves": {name: [p.to_json() for p in points] for name, points in curves.items()},
@@ -111,7 +116,7 @@ def main() -> None:
         "python": platform.python_version(), "threads": 1, "cores": os.cpu_count(), "cpu": cpu_model(),
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"text_gan-{a.budget:g}-{a.seed}.json"
+    path = RESULTS / f"text_gan-{a.name or f'{a.budget:g}-{a.seed}'}.json"
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(path)
 
