@@ -6,8 +6,8 @@
 The protocol of Texygen (Zhu et al. 2018): 10,000 samples against the 10,000 test captions, each sample against all
 others for self-BLEU, words and signs as units. It gives the published numbers of the samples of a likelihood-trained
 LSTM that the project offers: with --instances FILE those are scored too. Trains through `genloom.train` with one
-thread. Time is CPU time of the process, so that other work on the machine does not change the result; --clock wall takes
-the wall's. Writes results/text_gan-BUDGET-SEED.json.
+thread. Time is CPU time of the process, so that other work on the machine does not change the result; --clock wall
+takes the wall's. Writes results/text_gan-BUDGET-SEED.json.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ def main() -> None:
         written = [modality.units(line) for line in a.instances.read_text("utf-8").splitlines() if line.strip()]
         curves["instances"] = [point(None, written, references)]
     over = {
-        name: [above(curve(points, k), s, b) for k, s, b in zip(range(2, 6), *reversed(PUBLISHED.values()), strict=True)]
+        name: [
+            above(curve(points, k), s, b) for k, s, b in zip(range(2, 6), *reversed(PUBLISHED.values()), strict=True)
+        ]
         for name, points in curves.items()
         if len(points) > 1
     }
-    compared = {
-        name: compare(curves[name.split(":")[0]], points) for name, points in curves.items() if ":" in name
-    }
+    compared = {name: compare(curves[name.split(":")[0]], points) for name, points in curves.items() if ":" in name}
     print("above the published point (BLEU-2 to 5)", json.dumps(over), flush=True)
     print("against its start", json.dumps(compared), flush=True)
     record = {

@@ -1,4 +1,4 @@
-"""Quality against diversity of models of sequences: BLEU against self-BLEU while the temperature goes from tame to wild.
+"""Quality against diversity of models of sequences: BLEU against self-BLEU from tame temperatures to wild.
 
 A single temperature compares nothing: a lower one always buys quality with diversity. The curve does, and shows a
 family's `contrasts`, such as what an adversarial training began from, beside the model.

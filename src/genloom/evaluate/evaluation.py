@@ -86,8 +86,8 @@ class Passage:
 @dataclass(frozen=True)
 class Evaluation:
     """All figures of one set of samples and what they were measured with. passages: of sequences, those that repeat the
-    most of the training data. copying, groups, cost, diversity: as `audit`, `groups`, `cost` and `diversity` say them, None
-    where they were not measured."""
+    most of the training data. copying, groups, cost, diversity: as `audit`, `groups`, `cost` and `diversity` say them,
+    None where they were not measured."""
 
     figures: tuple[Figure, ...]
     data: dict[str, Any]

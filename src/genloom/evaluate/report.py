@@ -21,6 +21,7 @@ from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
 from genloom.evaluate.pictures import legible, samples_of, writings_of
 from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
+from genloom.evaluate.tradeoff import drawn_curves
 from genloom.evaluate.units import duration, integer, moment, number, text
 
 __all__ = ["bar", "duration", "integer", "moment", "number", "render", "text", "write_report"]
@@ -80,6 +81,8 @@ def render(run: RunFolder) -> str:
         copying_facts=copying_facts(copying) if evaluation else [],
         twins=pairs_of(copying, run.path),
         groups=_mapping(evaluation.groups) if evaluation else {},
+        diversity=_mapping(evaluation.diversity) if evaluation else {},
+        planes=drawn_curves(evaluation.diversity) if evaluation else [],
         cost=cost_facts(evaluation, manifest, config),
         charts=_charts(_history(run.history)),
         data_facts=_data_facts(data),

@@ -4,8 +4,8 @@ After a warm-up by cross-entropy the critic says at every place how real the seq
 the generator follows REINFORCE (Williams 1992) on discounted sums of these rewards beside a moving baseline: SeqGAN (Yu
 et al. 2017) with the dense rewards of ScratchGAN (de Masson d'Autume et al. 2019, eq. 3 to 5). Or its gradient passes
 through Gumbel-softmax relaxations of the tokens drawn (Jang et al. 2017; Kusner & Hernandez-Lobato 2016) at a
-temperature that falls. Published comparisons find likelihood with a tuned temperature hard to beat (Caccia et al. 2020):
-the generator as the warm-up left it is kept, and an evaluation shows both.
+temperature that falls. Published comparisons find likelihood with a tuned temperature hard to beat (Caccia et al.
+2020): the generator as the warm-up left it is kept, and an evaluation shows both.
 
 Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
@@ -13,7 +13,6 @@ Shapes: `B` batch, `T` tokens, `V` vocabulary.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Iterator
 from typing import Literal, final
 
@@ -57,10 +56,16 @@ class SequenceGAN(Family):
         length: int = setting(
             128, "Most tokens of a training sequence; longer ones are cut, streams into pieces.", unit="tokens", ge=2
         )
-        ngrams: int = setting(3, "Longest n-gram with an embedding of its own in the generator; 1 for none.", ge=1, le=6)
+        ngrams: int = setting(
+            3, "Longest n-gram with an embedding of its own in the generator; 1 for none.", ge=1, le=6
+        )
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(
-            0.5, "Share of n-grams left out in the warm-up, and rare ones more often; 0: none.", unit="share", ge=0, lt=1
+            0.5,
+            "Share of n-grams left out in the warm-up, and rare ones more often; 0: none.",
+            unit="share",
+            ge=0,
+            lt=1,
         )
         dropout: float = setting(0.2, "Dropout of the generator in the warm-up.", unit="share", ge=0, lt=1)
         warmup: float = setting(
@@ -303,7 +308,9 @@ class SequenceGAN(Family):
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row after its first token. Exact."""
         label = batch.condition.label
-        return self.surprise(batch.x, Condition(label=label[:, 0] if label is not None and label.ndim == 2 else label)).sum(1)
+        return self.surprise(
+            batch.x, Condition(label=label[:, 0] if label is not None and label.ndim == 2 else label)
+        ).sum(1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
@@ -326,9 +333,7 @@ class SequenceGAN(Family):
         if label is None and self.classes:
             label = torch.full((n,), self.classes, device=first.device)
         uniform = rng.uniform_each("token", n, options.max_tokens or self.spec.length - 1)
-        filters = decoding.Filters(
-            options.temperature, options.top_k, options.top_p, forbidden=self._forbidden()
-        )
+        filters = decoding.Filters(options.temperature, options.top_k, options.top_p, forbidden=self._forbidden())
         model = self.start if options.start and self.kept else self.generator
         start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label)
         yield from decoding.generate(model, start, uniform, filters, eos=self._eos, pad=self.spec.pad, guide=guide)
