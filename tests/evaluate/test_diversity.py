@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from languages import Bigram, Prepared, documents, stream
 from torch import Tensor
 
+from evaluate.languages import Bigram, Prepared, documents, stream
 from genloom.core.config import Settings, setting
 from genloom.evaluate.diversity import MODEL, compare, diversity_of, point, verdict
 from genloom.evaluate.tradeoff import drawn_curves
