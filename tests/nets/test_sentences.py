@@ -36,7 +36,7 @@ def test_log_probability_by_hand() -> None:
     state, total = n.decoder.begin(1, 0, z), 0.0
     for t in range(3):
         h = n.decoder(n._inputs(x[:, t : t + 1], z, label), None, state)
-        total += float(n.head(h)[0, 0].log_softmax(0)[x[0, t + 1]])
+        total += float(n.head(h).detach()[0, 0].log_softmax(0)[x[0, t + 1]])
     torch.testing.assert_close(n.log_prob(x, z, label), torch.tensor([total]))
 
 
