@@ -105,8 +105,12 @@ def main() -> None:
     compared = {name: compare(curves[name.split(":")[0]], points) for name, points in curves.items() if ":" in name}
     print("above the published point (BLEU-2 to 5)", json.dumps(over), flush=True)
     print("against its start", json.dumps(compared), flush=True)
+    said = command("text_gan.py", sys.argv[1:])
+    for path in (*a.runs, *([a.instances] if a.instances else [])):
+        said = said.replace(str(path), path.name)
     record = {
-        "command": command("text_gan.py", sys.argv[1:]), "runs": [run.name for run in map(genloom.load, a.runs)],
+        "command": said,
+        
         "data": DATA, "seed": a.seed, "budget_seconds": a.budget, "clock": a.clock, "n": a.n,
         "references": len(references), "published": PUBLISHED, "real": real.to_json(),
         "curves": {name: [p.to_json() for p in points] for name, points in curves.items()},
