@@ -156,7 +156,7 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
     return Likelihoods(tuple(figures), (*notices, *losing))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Whole:
     """The likelihood of whole documents as a `surprise` of one place: [B, 1]."""
 
@@ -180,7 +180,8 @@ def _of_documents(family: Family, data: Data, notify: Callable[[str], None]) -> 
     held, _ = held_out(data, spec)
     held = drawn(held, MOST_BOUND, derive(0, "bound"))
     train = tokens_of(data.train, spec)
-    counts, single = (KneserNey(spec.vocab, *order, eos=spec.eos, pad=spec.pad) for order in ((), (1,)))
+    borders = {"eos": spec.eos, "pad": spec.pad}
+    counts, single = KneserNey(spec.vocab, **borders), KneserNey(spec.vocab, 1, **borders)
     for model in (counts, single):
         model.fit(train.tokens)
     scored = _Scored(Whole(family, family.exact, spec.length), counts, single, "label" in family.honours(), family)

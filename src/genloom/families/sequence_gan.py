@@ -112,6 +112,7 @@ class SequenceGAN(Family):
     contrasts = {"maximum likelihood (its start)": {"start": True}}  # noqa: RUF012
     exact = True
 
+    spec: Tokens
     returned: Tensor
     variety: Tensor
     kept: Tensor

@@ -99,13 +99,10 @@ class VAE(Family):
             self.sentences = Sentences(spec, config.latent, self.classes, config.sentences)
             self.size = self.sentences.length
         else:
-            head = LikelihoodHead(spec, config.likelihood)
-            self.coder, self.head = (
-                Coder(
-                    spec, config.latent, config.encoder_width, config.decoder_width, config.depth,
-                    head.outputs_per_value, self.classes, config.ladder,
-                ),
-                head,
+            self.head = LikelihoodHead(spec, config.likelihood)
+            self.coder = Coder(
+                spec, config.latent, config.encoder_width, config.decoder_width, config.depth,
+                self.head.outputs_per_value, self.classes, config.ladder,
             )  # fmt: skip
             self.size = spec.dimensions
         self.free_bits = config.free_bits if config.free_bits is not None else 6.0 if self.sentences else 0.0

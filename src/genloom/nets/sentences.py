@@ -52,8 +52,10 @@ class Sentences(nn.Module):
         self.backwards = Recurrent("gru", c.width, c.encoder_hidden, 1)
         self.posterior_of = edge(nn.Linear(self.forwards.features + self.backwards.features, 2 * latent))
         self.written = edge(nn.Embedding(spec.vocab + 1, c.width))  # the last one stands for a hidden token
-        self.code = edge(nn.Linear(latent, c.width, bias=False))
-        self.label = edge(nn.Embedding(classes + 1, c.width)) if classes else None
+        self.code = nn.Linear(latent, c.width, bias=False)
+        self.label = nn.Embedding(classes + 1, c.width) if classes else None
+        for module in (self.code, *([self.label] if self.label is not None else [])):
+            edge(module)
         self.decoder = Recurrent("lstm", c.width, c.hidden, c.depth)
         self.head = edge(zero(nn.Linear(self.decoder.features, spec.vocab)))
         nn.init.normal_(self.code.weight, std=latent**-0.5)
