@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-EXPECT = {"data": "coco-captions", "time": "150 s on 1 CPU core"}
+EXPECT = {
+    "data": "coco-captions",
+    "time": "150 s on 1 CPU core",
+    "score": "BLEU-2 to 5 .724 .504 .321 .203 at self-BLEU-2 to 5 .873 .730 .560 .403 (temperature 1, 10,000 samples)",
+}
 
 
 def recipe() -> dict[str, Any]:

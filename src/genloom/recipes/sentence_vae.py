@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-EXPECT = {"data": "coco-captions", "time": "150 s on 1 CPU core"}
+EXPECT = {
+    "data": "coco-captions",
+    "time": "150 s on 1 CPU core",
+    "score": "seen so far after 42 s: 58.9 nats a caption beside a KL of 7.0, all 32 entries of the code in use",
+}
 
 
 def recipe() -> dict[str, Any]:
