@@ -183,7 +183,7 @@ def test_free_bits_and_warm_up() -> None:
     assert (update.loss * free.spec.dimensions - update.logs["nll"]).item() == pytest.approx(1e6, rel=1e-5)
     with torch.no_grad():  # under a limit that no layer reaches, the KL has no gradient: the scale of codes stays
         some = family(kl_warmup=0.0, free_bits=0.0)
-        _, kl = some.infer(b.x, b.condition.label, Rng(0))
+        _, kl, _ = some.infer(b.x, b.condition.label, Rng(0))
     update = next(some.updates(b, Clock(0, 0.5), Rng(0)))
     expected = update.logs["nll"] + kl.sum(1).mean()
     torch.testing.assert_close(update.loss * some.spec.dimensions, expected, rtol=1e-2, atol=1e-2)

@@ -193,36 +193,51 @@ def _number(value: float | None) -> str:
 
 def reconstruct(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Files, or folders of them; of texts that are lines, each line."),
+    ],
     grid: Annotated[
-        bool, typer.Option("--grid", help="Write one picture: each image beside its reconstruction.")
+        bool, typer.Option("--grid", help="Write one picture or text: each example beside its reconstruction.")
     ] = False,
     out: Out = None,
     no_mark: NoMark = False,
     json: Json = False,
 ) -> None:
-    """Encode images and decode them again. For models with a latent space."""
+    """Encode examples and decode them again. For models with a latent space. Texts are printed unless -o is given."""
     trained = _load(run)
 
     from genloom.run import save_shown
 
-    files = _files(images, trained)
-    originals = [_read(path, trained) for path in files]
-    asked = {"grid": grid, "images": [sha256_of(path) for path in files]}
+    found = _files(files, trained)
+    stems, originals = [], []
+    for path in found:
+        parts = _read(path, trained)
+        stems += [path.stem] if len(parts) == 1 else [f"{path.stem}-{k}" for k in range(len(parts))]
+        originals += parts
+    if trained.modality.shows_text and out is None and not grid:
+        texts = trained.reconstruct(originals)
+        if json:
+            pairs = [{"text": a, "reconstruction": b} for a, b in zip(originals, texts, strict=True)]
+            emit({"schema": "genloom.reconstruct/1", "run": trained.path, "files": found, "texts": pairs})
+        else:
+            print("\n".join(f"{a}\n  {b}" for a, b in zip(originals, texts, strict=True)))
+        return
+    asked = {"grid": grid, "images": [sha256_of(path) for path in found]}
     marker = trained.marker("reconstruct", asked, mark=not no_mark, notify=say)
     results = trained.reconstruct(originals)
     folder = _folder(out, trained, "reconstruct")
     if grid:
         shown = [trained.modality.decode(trained.modality.encode(x)) for x in originals]  # at the model's resolution
         pairs = [image for pair in zip(shown, results, strict=True) for image in pair]
-        picture = trained.modality.show(pairs, 2 * min(4, len(files)))
+        picture = trained.modality.show(pairs, 2 * min(4, len(originals)))
         paths = [save_shown(picture, folder / "reconstructions", marker)]
     else:
-        stems = [f"{i:06d}-{path.stem}" for i, path in enumerate(files)]
+        stems = [f"{i:06d}-{stem}" for i, stem in enumerate(stems)]
         marker.places = {stem: (i, None) for i, stem in enumerate(stems)}
         paths = trained.modality.write(results, folder, stems, marker)
     marker.record(folder)
-    _written("reconstruct", trained, paths, json, {"images": files})
+    _written("reconstruct", trained, paths, json, {"images": found})
 
 
 def _files(given: list[Path], run: Run) -> list[Path]:
@@ -243,9 +258,10 @@ def _expand(given: list[Path], extensions: frozenset[str]) -> Iterator[Path]:
             raise InputError(f"there is no file {path}")
 
 
-def _read(path: Path, run: Run) -> Any:
+def _read(path: Path, run: Run) -> list[Any]:
+    """The examples in a file."""
     try:
-        return type(run.modality).read(path.read_bytes(), run.modality.config)
+        return run.modality.parts(type(run.modality).read(path.read_bytes(), run.modality.config))
     except (Unreadable, OSError) as e:
         raise InputError(f"{path} cannot be read: {e}") from None
 
@@ -256,7 +272,9 @@ def interpolate(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Ways to show, between samples.")] = 4,
     between: Annotated[
         list[Path] | None,
-        typer.Option("--between", metavar="IMAGE", help="Go between these images: give it twice, or four times ..."),
+        typer.Option(
+            "--between", metavar="FILE", help="Go between the examples in these files: give it twice, or four times ..."
+        ),
     ] = None,
     label: Label = None,
     seed: Seed = 0,
@@ -264,13 +282,21 @@ def interpolate(
     no_mark: NoMark = False,
     json: Json = False,
 ) -> None:
-    """Draw ways between samples or images in latent space. One row each, for models that have one."""
+    """Draw ways between samples or examples in latent space, a row each. Texts are printed unless -o is given."""
     trained = _load(run)
 
     from genloom.run import save_shown
 
     given = _files(between, trained) if between else []
-    ends = [_read(path, trained) for path in given] or None
+    ends = [part for path in given for part in _read(path, trained)] or None
+    if trained.modality.shows_text and out is None:
+        ways = trained.interpolate(n, rows=rows, seed=seed, label=label, between=ends)
+        if json:
+            found = {"schema": "genloom.interpolate/1", "run": trained.path, "n": n, "rows": len(ways), "seed": seed}
+            emit({**found, "label": label, "texts": ways})
+        else:
+            print("\n\n".join("\n".join(way) for way in ways))
+        return
     asked = {"n": n, "rows": rows, "seed": seed, "label": label, "between": [sha256_of(path) for path in given]}
     marker = trained.marker("interpolate", asked, mark=not no_mark, notify=say)
     ways = trained.interpolate(n, rows=rows, seed=seed, label=label, between=ends)

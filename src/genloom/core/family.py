@@ -43,13 +43,15 @@ class Clock:
 class Stage:
     """A part of the training that lasts until the share `until` of the whole, with a learning-rate schedule of its own.
 
-    batch overrides train.batch. players end with this stage: the loop then puts their averaged values into them.
+    batch overrides train.batch. players end with this stage: the loop then puts their averaged values into them. rates:
+    learning rates of players in this stage as multiples of their peaks, 1 if not named.
     """
 
     name: str
     until: float = 1.0
     batch: int | None = None
     players: tuple[str, ...] = field(default=())
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 class Family(nn.Module, ABC):
@@ -66,6 +68,8 @@ class Family(nn.Module, ABC):
     conditions: ClassVar[frozenset[str]] = frozenset()
     train_defaults: ClassVar[Mapping[str, Any]] = {}
     reserve: ClassVar[float] = 0.005  # share of a time budget that `settle` needs at the end
+    # Other ways to sample that an evaluation shows beside the usual one, by what they are called: options of `sample`.
+    contrasts: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     spec: Spec
     condition: ConditionSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -171,7 +171,7 @@ class Loop:
         size = stage.batch or self.config.batch
         batch = self.feed.take(p.position, size).to(self.device)
         rate = self.rate(stage, fraction)
-        if self._round(batch, Clock(p.step, min(fraction, 1.0), p.position / self.feed.rows), rate):
+        if self._round(batch, Clock(p.step, min(fraction, 1.0), p.position / self.feed.rows), rate, stage.rates):
             self._bad = 0
         else:
             self._skip()
@@ -195,9 +195,9 @@ class Loop:
         if p.seconds - self._saved_at >= self.config.checkpoint_every:
             self._save_or_warn()
 
-    def _round(self, batch: Batch, clock: Clock, rate: float) -> bool:
+    def _round(self, batch: Batch, clock: Clock, rate: float, rates: Mapping[str, float]) -> bool:
         """Run the family's updates on micro-batches in lockstep. False when a non-finite gradient made the loop
-        skip."""
+        skip. rates: each player's share of the learning rate."""
         total, micro = len(batch), math.ceil(len(batch) / self.config.accumulate)
         rng = Rng(derive(self.seed, "train", self.progress.attempt), clock.step, device=self.device)
         parts = [batch[slice(i, i + micro)] for i in range(0, total, micro)]
@@ -209,7 +209,7 @@ class Loop:
                 for optimiser in self.optimisers.values():
                     optimiser.zero_grad()
                 return False
-            self.optimisers[player].step(rate)
+            self.optimisers[player].step(rate * rates.get(player, 1.0))
             self.optimisers[player].zero_grad()
             self.average.update(self.parameters[player], self.player_steps[player])
             self.player_steps[player] += 1

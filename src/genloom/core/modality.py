@@ -62,6 +62,10 @@ class Modality(ABC, Generic[Example]):
     def read(cls, raw: Any, config: Any) -> Example:
         """An example from a file's bytes, an array or an in-memory object. Raises Unreadable with the reason."""
 
+    def parts(self, example: Example) -> list[Example]:
+        """The examples that a file holds, when it is read as one: its lines, where a line is an example."""
+        return [example]
+
     @classmethod
     @abstractmethod
     def fingerprint(cls, example: Example) -> Fingerprint:

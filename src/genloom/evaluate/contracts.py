@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -54,8 +55,11 @@ class Generator(Protocol):
     @property
     def family(self) -> Family: ...
 
-    def sample_tensor(self, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-        """n samples as the spec says and the class indices [n] they were asked for, or None."""
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, options: Mapping[str, Any] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """n samples as the spec says and the class indices [n] they were asked for, or None. options: settings of the
+        family's sampler."""
         ...
 
 

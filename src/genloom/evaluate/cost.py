@@ -29,9 +29,11 @@ class Watched:
     def family(self) -> Family:
         return self.generator.family
 
-    def sample_tensor(self, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, options: Mapping[str, Any] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         begin = time.perf_counter()
-        self.x, self.labels = self.generator.sample_tensor(n, seed=seed)
+        self.x, self.labels = self.generator.sample_tensor(n, seed=seed, options=options)
         seconds = max(time.perf_counter() - begin, 1e-9)
         device = next((p.device.type for p in self.family.parameters()), "cpu")
         threads = torch.get_num_threads()

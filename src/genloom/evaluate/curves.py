@@ -109,6 +109,48 @@ def chart(title: str, series: list[Series], plain: bool = False, over: str = "st
     )
 
 
+@dataclass(frozen=True)
+class Way:
+    """Points (x, y) [N] on a plane in the order of a third value, such as a temperature. marks: what each is called."""
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    marks: tuple[str, ...]
+
+
+def plane(title: str, ways: list[Way], across: str, up: str) -> Markup | None:
+    """One quantity against another, both axes linear, every point marked; a way of one point is a ring. None without
+    points."""
+    ways = [w for w in ways if len(w.x) and np.isfinite(w.x).all() and np.isfinite(w.y).all()]
+    if not ways:
+        return None
+    axes = []
+    for values, start, end in (
+        (np.concatenate([w.x for w in ways]), LEFT, WIDTH - RIGHT),
+        (np.concatenate([w.y for w in ways]), HEIGHT - BOTTOM, TOP),
+    ):
+        pad = 0.06 * float(values.max() - values.min()) or 0.05
+        axes.append(Axis(float(values.min()) - pad, float(values.max()) + pad, start, end))
+    x, y = axes
+    body = [_grid(x, y)]
+    for i, way in enumerate(ways):
+        body.append(_line(Series(way.name, way.x, way.y), x, y, f"line c{i % 6}"))
+        for a, b, mark in zip(x.place(way.x), y.place(way.y), way.marks, strict=True):
+            shape = '<circle class="{} c{}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>'
+            alone = len(way.x) == 1
+            body.append(Markup(shape).format("ring" if alone else "point", i % 6, a, b, 6 if alone else 3.5, mark))
+    said = "; ".join(
+        f"{w.name} " + ", ".join(f"{m}: {a:.3f}, {b:.3f}" for a, b, m in zip(w.x, w.y, w.marks, strict=True))
+        for w in ways
+    )
+    picture = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, HEIGHT, f"{up} against {across}; {said}", Markup("").join(body)
+    )
+    legend = _legend([Series(w.name, w.x, w.y) for w in ways])
+    return Markup('<figure class="chart"><figcaption>{}{}</figcaption>{}</figure>').format(title, legend, picture)
+
+
 def _vertical(raw: list[Series], lines: list[Series], linear: bool) -> Axis:
     firm = np.concatenate([s.y for s in lines])
     everything = np.concatenate([s.y for s in raw])

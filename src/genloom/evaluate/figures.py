@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from genloom.evaluate.audit_grids import Keep
 from genloom.evaluate.completion import completed
 from genloom.evaluate.contracts import Data, FeatureSpace, Generator, Remembers
 from genloom.evaluate.cost import Watched
+from genloom.evaluate.diversity import diversity_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
@@ -45,7 +47,8 @@ def evaluate_samples(
     if isinstance(spec, Tokens):
         evaluation = evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
         notify("looking for copies of the training data")
-        return completed(evaluation, watched, data, space, seed=seed, keep=keep)
+        evaluation = completed(evaluation, watched, data, space, seed=seed, keep=keep)
+        return replace(evaluation, diversity=diversity_of(watched.generator, data, seed=seed, notify=notify))
     count = n if n is not None else usual_number(data)
     notify(f"drawing {count} samples")
     x, labels = generator.sample_tensor(count, seed=seed)

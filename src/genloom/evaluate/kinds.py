@@ -108,4 +108,12 @@ SEQUENCE_KINDS = {
     "frechet": GRID_KINDS["frechet"],
     "kernel": GRID_KINDS["kernel"],
 }
-KINDS = {**GRID_KINDS, **SEQUENCE_KINDS}
+LATENT_KINDS = {
+    "active_latents": Kind(
+        "Active latents",
+        "Entries of the code that vary with the data; none: the decoder ignores it.",
+        "higher",
+        "entries",
+    ),
+}
+KINDS = {**GRID_KINDS, **SEQUENCE_KINDS, **LATENT_KINDS}

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.batch import Batch, Condition
-from genloom.core.family import Family, HasSurprise
+from genloom.core.family import Family, HasLatent, HasLikelihood, HasSurprise
 from genloom.core.modality import Modality, Sequential
+from genloom.core.rng import Rng, derive
 from genloom.core.spec import Tokens
 from genloom.data.sequences import Sequences
 from genloom.evaluate.contracts import Data
 from genloom.evaluate.evaluation import Figure, Measured, figure_of
-from genloom.evaluate.passages import Ints, decoded, held_out, taken, tokens_of
+from genloom.evaluate.passages import Ints, decoded, drawn, held_out, taken, tokens_of
 from genloom.evaluate.shared import NOTHING_HELD
 from genloom.metrics.intervals import normal_interval
 from genloom.nets.counts import KneserNey
@@ -30,6 +31,8 @@ WINDOW = 64
 MOST_SCORED = 2_000_000  # tokens of more held-out data the beginning is scored
 BLOCK, LEAST_BLOCKS = 4096, 20  # a stream is scored in blocks, each after the context before it
 TOGETHER = 16_384  # tokens scored at a time
+MOST_BOUND = 1_000  # held-out documents of which a bound is computed that needs many draws
+ACTIVE = 0.01  # variance of an entry of the codes from which it is in use (Burda et al. 2016)
 UNITS = {"nats_per_token": "token", "nats_per_character": "character", "bits_per_byte": "byte"}
 
 
@@ -125,14 +128,19 @@ class Likelihoods:
 
 def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lambda _: None) -> Likelihoods:
     """The likelihood figures of a family that has `surprise`, each with that of Kneser-Ney counts of the training split
-    as its floor; none for other families. The held-out data is scored whole, at most 2 million tokens of it; where
-    there is none, the figures say so."""
+    as its floor. The held-out data is scored whole, at most 2 million tokens of it; where there is none, the figures
+    say so. Of a family that tells the likelihood of whole examples only: those of at most 1,000 documents. None for
+    other families."""
     spec = data.modality.spec
-    if not isinstance(family, HasSurprise) or not isinstance(spec, Tokens):
+    if not isinstance(spec, Tokens):
+        return Likelihoods((), ())
+    if not isinstance(family, HasSurprise | HasLikelihood):
         return Likelihoods((), ())
     held, splits = held_out(data, spec)
     if not splits:
         return Likelihoods(tuple(_not_measured(data, spec)), ())
+    if not isinstance(family, HasSurprise):
+        return _of_documents(family, data, notify)
     notify("scoring the held-out data")
     notices = []
     if held.total > MOST_SCORED:
@@ -144,7 +152,8 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
     for model in (counts, single):
         model.fit(train.tokens)
     context, stride = int(family.context), int(family.stride)
-    scored = _Scored(family, counts, single, "label" in family.honours())
+    assert isinstance(family, Family)
+    scored = _Scored(family, counts, single, "label" in family.honours(), family)
     figures, losing = scored.figures(whole(held, context, data.modality), _how(context, stride, spec))
     short = windows(held, data.modality)
     if len(short.sizes["token"]):
@@ -160,6 +169,53 @@ def _not_measured(data: Data, spec: Tokens) -> Iterator[Figure]:
     known = {"token", *(data.modality.sizes(decoded(train, data.modality, 0, 0, 1)) if train.total else ())}
     for name in (*(n for n, unit in UNITS.items() if unit in known), "perplexity"):
         yield figure_of(name, None, None, None, (0, 0), "every held-out token", NOTHING_HELD)
+
+
+@dataclass
+class Whole:
+    """The likelihood of whole documents as a `surprise` of one place: [B, 1]."""
+
+    family: Family
+    exact: bool
+    context: int
+    stride: int = 0
+
+    def surprise(self, x: Tensor, condition: Condition) -> Tensor:
+        assert isinstance(self.family, HasLikelihood)
+        rng = Rng(derive(0, "likelihood", len(x), x.shape[1]), device=x.device)
+        return self.family.nll(Batch(x, condition), rng)[:, None]
+
+
+def _of_documents(family: Family, data: Data, notify: Callable[[str], None]) -> Likelihoods:
+    spec = data.modality.spec
+    assert isinstance(spec, Tokens) and isinstance(family, HasLikelihood)
+    if spec.stream:
+        return Likelihoods((), ("of one long text this model tells no likelihood: it knows whole examples only",))
+    notify("scoring held-out examples")
+    held, _ = held_out(data, spec)
+    held = drawn(held, MOST_BOUND, derive(0, "bound"))
+    train = tokens_of(data.train, spec)
+    borders = {"eos": spec.eos, "pad": spec.pad}
+    counts, single = KneserNey(spec.vocab, **borders), KneserNey(spec.vocab, 1, **borders)
+    for model in (counts, single):
+        model.fit(train.tokens)
+    scored = _Scored(Whole(family, family.exact, spec.length), counts, single, "label" in family.honours(), family)
+    figures, losing = scored.figures(whole(held, spec.length, data.modality), f"{len(held):,} held-out examples, whole")
+    if isinstance(family, HasLatent):
+        figures.append(active_latents(family, held))
+    return Likelihoods(tuple(figures), tuple(losing))
+
+
+def active_latents(family: HasLatent, held: Sequences) -> Figure:
+    """How many entries of the code vary over held-out examples: few tell of a code that the decoder ignores."""
+    assert isinstance(family, Family)
+    device = next(family.parameters()).device
+    with torch.no_grad():
+        codes = torch.cat([family.encode(b.x.to(device)) for b in held.batches(250)]).float()
+    value, width = float((codes.var(0, correction=0) > ACTIVE).sum()), codes.shape[1]
+    note = f"of {width}; in use is what varies by more than {ACTIVE} over the examples"
+    how = "codes of held-out examples"
+    return figure_of("active_latents", (value, None), None, None, (len(held), len(held)), how, note)
 
 
 def _how(context: int, stride: int, spec: Tokens) -> str:
@@ -188,10 +244,10 @@ class _Scored:
     counts: KneserNey
     single: KneserNey
     labelled: bool
+    module: Family
 
     def _nats(self, plan: Plan) -> tuple[Floats, Floats, Floats]:
-        assert isinstance(self.family, Family)
-        device = next(self.family.parameters()).device
+        device = next(self.module.parameters()).device
         own = plan.nats(self.family.surprise, device, self.labelled)
         return own, self._counted(plan, self.counts), self._counted(plan, self.single)
 

@@ -23,6 +23,7 @@ from genloom.evaluate.evaluation import Evaluation, Figure
 from genloom.evaluate.explanation import EXPLANATION, explanation_of, visible
 from genloom.evaluate.pictures import legible, samples_of, writings_of
 from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
+from genloom.evaluate.tradeoff import drawn_curves
 from genloom.evaluate.units import duration, integer, moment, number, text
 
 __all__ = ["bar", "duration", "integer", "moment", "number", "render", "templates", "text", "write_report"]
@@ -77,6 +78,8 @@ def render(run: RunFolder) -> str:
             twins=pairs_of(copying, run.path),
             explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
             groups=_mapping(evaluation.groups) if evaluation else {},
+            diversity=_mapping(evaluation.diversity) if evaluation else {},
+            planes=drawn_curves(evaluation.diversity) if evaluation else [],
             cost=cost_facts(evaluation, manifest, config),
             charts=_charts(read_history(run.history)),
             data_facts=_data_facts(data),

@@ -3,7 +3,8 @@
 Kingma & Welling 2014, "Auto-encoding variational Bayes"; the scale of the likelihood is learned (Rybkin et al. 2021,
 sigma-VAE), which sets the balance between reconstruction and KL that a beta would otherwise have to. Codes of real
 data do not fill the normal prior, so after the training a mixture is fitted on them for sampling (Ghosh et al. 2020).
-With `ladder` there are further layers of latents (Sonderby et al. 2016; Child 2021).
+With `ladder` there are further layers of latents (Sonderby et al. 2016; Child 2021). Of sequences the decoder is
+autoregressive (Bowman et al. 2016, nets/sentences.py); whether it uses the code is watched.
 
 Shapes: `B` batch, `D` width of the code vector, `L` layers of latents.
 """
@@ -19,18 +20,23 @@ from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
+from genloom.core.errors import InputError
 from genloom.core.family import Clock, Family, Stage, Update
+from genloom.core.feed import Window
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid
+from genloom.core.spec import Grid, Tokens
 from genloom.nets.density import FitConfig, MixtureDensity, sparse
 from genloom.nets.ladder import Coder, Rung, kl_normal, log_normal
 from genloom.nets.likelihood import Likelihood, LikelihoodConfig, LikelihoodHead
+from genloom.nets.sentences import SentenceConfig, Sentences
+
+ACTIVE = 0.01  # variance over the data of a code's posterior mean from which it is in use (Burda et al. 2016)
 
 
 @final
 class VAE(Family):
-    """Variational autoencoder over grids."""
+    """Variational autoencoder over grids, or over sequences."""
 
     class Config(Settings):
         """Settings of a variational autoencoder."""
@@ -47,9 +53,12 @@ class VAE(Family):
             0.1, "Share of examples decoded without their class in training.", unit="share", ge=0, le=1
         )
         likelihood: LikelihoodConfig = LikelihoodConfig()
+        sentences: SentenceConfig = SentenceConfig()
         beta: float = setting(1.0, "Weight of the KL term; 1 is the evidence lower bound.", ge=0)
         kl_warmup: float = setting(0.1, "Share of the training over which beta rises from 0.", unit="share", ge=0, le=1)
-        free_bits: float = setting(0.0, "KL of each layer that costs nothing.", unit="nats", ge=0)
+        free_bits: float | None = setting(
+            None, "KL of each layer that costs nothing; if none, 0 on grids, 6 on sequences.", unit="nats", ge=0
+        )
         prior: Literal["mixture", "normal"] = setting(
             "mixture", "Where samples' codes come from: a mixture fitted on the data's codes, or the standard normal."
         )
@@ -63,40 +72,48 @@ class VAE(Family):
         """Settings of one call to sample."""
 
         temperature: float = setting(
-            1.0, "Scale of the random draws of codes; below 1 is tamer, above 1 wilder.", ge=0, le=4
+            1.0, "Scale of the random draws of codes, and temperature of tokens; below 1 is tamer.", ge=0, le=4
         )
-        noise: bool = setting(False, "Draw values from the likelihood; otherwise its mean is shown.")
+        noise: bool = setting(False, "Draw values of grids from the likelihood; otherwise its mean is shown.")
+        max_tokens: int | None = setting(None, "Most tokens of a sequence; by the data if none.", unit="tokens", ge=1)
 
-    accepts = (Grid,)
+    accepts = (Grid, Tokens)
     conditions = frozenset({"label"})
     train_defaults = {"batch": 64, "ema": 0.9985, "decay": 0.7, "warmup": 100}  # noqa: RUF012
     reserve = 0.05  # encoding and fitting 60,000 examples takes half a minute
     exact = False
 
-    spec: Grid
+    coder: Coder  # of grids
+    head: LikelihoodHead
     examples: Tensor
+    active: Tensor
 
-    def __init__(self, spec: Grid, config: VAE.Config, condition: ConditionSpec) -> None:
+    def __init__(self, spec: Grid | Tokens, config: VAE.Config, condition: ConditionSpec) -> None:
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
         self.classes = len(condition.classes) if config.conditional else 0
-        head = LikelihoodHead(spec, config.likelihood)
-        coder = Coder(
-            spec,
-            config.latent,
-            config.encoder_width,
-            config.decoder_width,
-            config.depth,
-            head.outputs_per_value,
-            self.classes,
-            config.ladder,
-        )
-        self.coder, self.head = coder, head
+        self.sentences: Sentences | None = None
+        if isinstance(spec, Tokens):
+            if config.ladder:
+                raise InputError("family.ladder is for grids; sequences have one code vector")
+            self.sentences = Sentences(spec, config.latent, self.classes, config.sentences)
+            self.size = self.sentences.length
+        else:
+            self.head = LikelihoodHead(spec, config.likelihood)
+            self.coder = Coder(
+                spec, config.latent, config.encoder_width, config.decoder_width, config.depth,
+                self.head.outputs_per_value, self.classes, config.ladder,
+            )  # fmt: skip
+            self.size = spec.dimensions
+        self.free_bits = config.free_bits if config.free_bits is not None else 6.0 if self.sentences else 0.0
         self.prior = MixtureDensity(config.latent, condition.counts if self.classes else (), config.fit.components)
         self.register_buffer("examples", torch.zeros((), dtype=torch.long))  # in the training split
+        self.register_buffer("active", torch.full((), config.latent))  # entries of the code that are in use
         self._kl: Tensor | None = None
 
     def players(self) -> dict[str, nn.Module]:
+        if self.sentences is not None:
+            return {"vae": self.sentences}
         return {"vae": nn.ModuleDict({"coder": self.coder, "likelihood": self.head})}
 
     def optimisers(self) -> dict[str, OptimiserConfig]:
@@ -105,10 +122,16 @@ class VAE(Family):
     def honours(self) -> frozenset[str]:
         return super().honours() if self.config.conditional else frozenset()
 
+    def window(self) -> Window | None:
+        return Window(self.size - 1) if isinstance(self.spec, Tokens) and self.spec.stream else None
+
     @torch.no_grad()
     def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
         """Measure the spread of the data, from which a learned scale begins, and its number."""
-        self.examples.fill_(self.head.measure(b.x for b in data))
+        if self.sentences is not None:
+            self.examples.fill_(sum(len(b) for b in data))
+        else:
+            self.examples.fill_(self.head.measure(b.x for b in data))
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -117,19 +140,28 @@ class VAE(Family):
         if label is not None:
             dropped = rng.uniform("drop", len(batch)) < self.config.drop_label
             label = torch.where(dropped, self.classes, label)
-        likelihood, kl = self.infer(batch.x, label, rng)
-        nll = -likelihood.log_prob(batch.x).mean()
-        loss = nll + self.beta(clock) * kl.clamp(min=self.config.free_bits).sum(1).mean()
+        log_p, kl, mean = self.infer(batch.x, label, rng)
+        nll = -log_p.mean()
+        loss = nll + self.beta(clock) * kl.clamp(min=self.free_bits).sum(1).mean()
         self._kl = kl.detach().sum(1).mean()
-        yield Update("vae", loss / self.spec.dimensions, {"nll": nll.detach(), "kl": self._kl})
+        logs = {"nll": nll.detach(), "kl": self._kl}
+        if self.sentences is not None:
+            logs["active"] = in_use(mean)
+        yield Update("vae", loss / self.size, logs)
 
     def beta(self, clock: Clock) -> float:
         """Weight of the KL term now: rises linearly from 0 (Bowman et al. 2016)."""
         warmup = self.config.kl_warmup
         return self.config.beta * (min(1.0, clock.fraction / warmup) if warmup else 1.0)
 
-    def infer(self, x: Tensor, label: Tensor | None, rng: Rng) -> tuple[Likelihood, Tensor]:
-        """One draw of the latents from their posterior: p(x | latents) and the KL of every layer, [B, L] in nats."""
+    def infer(self, x: Tensor, label: Tensor | None, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
+        """One draw of the latents from their posterior: log p(x | latents) [B], the KL of every layer [B, L] in nats,
+        the posterior mean of the code [B, D]."""
+        if self.sentences is not None:
+            x = x[:, : self.size]
+            mean, logvar = self.sentences.posterior(x)
+            z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
+            return self.sentences.log_prob(x, z, label, rng), kl_normal(mean, logvar)[:, None], mean
         (mean, logvar), features = self.coder.posterior(x)
         kls = [kl_normal(mean, logvar)]
 
@@ -140,30 +172,50 @@ class VAE(Family):
 
         z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
         out = self.coder.decode(z, label, choose)
-        return self.head(out), torch.stack(kls, 1)
+        return self.head(out).log_prob(x), torch.stack(kls, 1), mean
 
     def _labels(self, condition: Condition) -> Tensor | None:
-        return condition.label if self.classes else None
+        label = condition.label if self.classes else None
+        return label if label is None or label.ndim == 1 else label[:, 0]  # windows of a stream: their first token's
 
     def warnings(self) -> list[str]:
         if self._kl is None or float(self._kl) > 0.5:
             return []
-        return ["the codes carry almost nothing of the data (KL under 0.5 nats): lower family.beta or set free_bits"]
+        more = " or family.sentences.word_dropout" if self.sentences is not None else ""
+        return [
+            "the codes carry almost nothing of the data (KL under 0.5 nats): lower family.beta or raise "
+            f"family.free_bits{more}"
+        ]
 
     # -- the fitted prior --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def settle(self, data: Iterable[Batch], rng: Rng) -> None:
-        """Fit the mixture on codes drawn from the posteriors of the data."""
-        if self.config.prior == "normal":
-            return
-        codes, labels = [], []
-        for i, b in enumerate(sparse(data, int(self.examples), self.config.fit.examples, rng.seed)):
-            (mean, logvar), _ = self.coder.posterior(b.x)
+        """Fit the mixture on codes drawn from the posteriors of the data, and count the entries of the code in use."""
+        codes, means, labels = [], [], []
+        for i, b in enumerate(sparse(self._pieces(data), int(self.examples), self.config.fit.examples, rng.seed)):
+            mean, logvar = self.posterior(b.x)
+            means.append(mean)
             codes.append(mean + (0.5 * logvar).exp() * rng.at(i).normal("code", *mean.shape))
             labels.append(self._labels(b.condition))
+        self.active.copy_(in_use(torch.cat(means)))
+        if self.config.prior == "normal":
+            return
         known = [label for label in labels if label is not None]
         self.prior.fit(torch.cat(codes), torch.cat(known) if known else None, rng.seed)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance [B, D] of the code vector."""
+        if self.sentences is not None:
+            return self.sentences.posterior(x[:, : self.size])
+        (mean, logvar), _ = self.coder.posterior(x)
+        return mean, logvar
+
+    def _pieces(self, data: Iterable[Batch]) -> Iterator[Batch]:
+        """The data as it is trained on: of a stream, pieces of the length of a window."""
+        for b in data:
+            pieces = b.x.split(self.size, 1) if self.window() is not None else (b.x,)
+            yield from (b.with_x(x) for x in pieces)
 
     # -- sampling ----------------------------------------------------------------------------------------------------
 
@@ -173,6 +225,12 @@ class VAE(Family):
         if label is None and self.classes:
             label = self.prior.classes(n, rng)
         z = self.prior.sample(n, label, rng, options.temperature)
+        if self.sentences is not None:
+            assert isinstance(self.spec, Tokens)
+            uniform = rng.uniform_each("token", n, options.max_tokens or self.spec.length - 1)
+            return self.sentences.draw(z, label, uniform, options.temperature)
+        if options.max_tokens is not None:
+            raise InputError("max_tokens is for sequences; leave it out: a grid always has all its values")
 
         def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
             mean, logvar = rung.prior(h)
@@ -186,6 +244,8 @@ class VAE(Family):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """[B, D] posterior means; with a ladder, the means of all layers, flattened, after one another."""
+        if self.sentences is not None:
+            return self.posterior(x)[0]
         (mean, _), features = self.coder.posterior(x)
         codes = [mean]
 
@@ -200,7 +260,10 @@ class VAE(Family):
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
-        """Examples [B, C, *size] of codes as `encode` gives them."""
+        """Examples [B, C, *size] of codes as `encode` gives them; sequences by the most probable token each time."""
+        if self.sentences is not None:
+            assert isinstance(self.spec, Tokens)
+            return self.sentences.draw(z, self._labels(condition), z.new_zeros(len(z), self.spec.length - 1), 0.0)
         parts = z.split([self.config.latent, *(math.prod(s) for s in self.coder.shapes)], 1)
 
         def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
@@ -229,6 +292,11 @@ class VAE(Family):
     def log_weight(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] log p(x, latents) - log q(latents | x) for one draw of the latents from q."""
         label = self._labels(batch.condition)
+        if self.sentences is not None:
+            mean, logvar = self.posterior(batch.x)
+            z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
+            known = self.prior.log_prob(z, label) - log_normal(z, mean, logvar)
+            return self.sentences.log_prob(batch.x, z, label) + known
         (mean, logvar), features = self.coder.posterior(batch.x)
         z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
         terms = [self.prior.log_prob(z, label) - log_normal(z, mean, logvar)]
@@ -241,3 +309,8 @@ class VAE(Family):
 
         likelihood: Likelihood = self.head(self.coder.decode(z, label, choose))
         return likelihood.log_prob(batch.x) + torch.stack(terms).sum(0)
+
+
+def in_use(means: Tensor) -> Tensor:
+    """How many entries of the code vary with the data: posterior means [N, D] -> scalar."""
+    return (means.detach().float().var(0, correction=0) > ACTIVE).sum()

@@ -106,6 +106,12 @@ class Text(Modality[str]):
             raise Unreadable(f"character {e.start:,} is {text[e.start]!r}, half of a pair and no character") from None
         return text
 
+    def parts(self, example: str) -> list[str]:
+        """The lines of a file that are not empty, where a line is an example."""
+        if self.config.unit != "line":
+            return [example]
+        return [line for line in example.splitlines() if line.strip()]
+
     @classmethod
     def fingerprint(cls, example: str) -> Fingerprint:
         return Fingerprint(hashlib.blake2b(example.encode(), digest_size=16).digest())

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import RunConfig, Settings, resolve, unknown, validate
@@ -300,30 +301,35 @@ class Run:
             )
         return self.family
 
-    def _encoded(self, images: Sequence[Any]) -> Tensor:
-        """Examples of the modality, raw or already read, as one batch."""
-        if not len(images):
-            raise InputError("no images were given")
-        cls, config = type(self.modality), self.modality.config
+    def _encoded(self, examples: Sequence[Any]) -> Tensor:
+        """Examples of the modality, raw or already read, as one batch; sequences are padded to the longest."""
+        if not len(examples):
+            raise InputError("there is nothing to encode: no examples were given")
+        cls, config, spec = type(self.modality), self.modality.config, self.family.spec
         device = next(self.family.parameters()).device
-        return torch.stack([self.modality.encode(cls.read(image, config)) for image in images]).to(device)
+        encoded = [self.modality.encode(cls.read(example, config)) for example in examples]
+        if isinstance(spec, Tokens):
+            return pad_sequence(encoded, batch_first=True, padding_value=spec.pad).to(device)
+        return torch.stack(encoded).to(device)
 
     @torch.no_grad()
-    def encode(self, images: Sequence[Any]) -> NDArray[np.float32]:
-        """[N, D] features of images (PIL images, arrays or file contents). Raises InputError for a family without a
-        latent space."""
-        codes: NDArray[np.float32] = self._latent().encode(self._encoded(images)).float().cpu().numpy()
+    def encode(self, examples: Sequence[Any]) -> NDArray[np.float32]:
+        """[N, D] features of examples (PIL images, arrays, texts or file contents). Raises InputError for a family
+        without a latent space."""
+        codes: NDArray[np.float32] = self._latent().encode(self._encoded(examples)).float().cpu().numpy()
         return codes
 
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> list[Any]:
         """Examples of codes [N, D]."""
         z = torch.as_tensor(codes, dtype=torch.float32, device=next(self.family.parameters()).device)
-        return [self.modality.decode(e) for e in self._latent().decode(z).float().clamp(-1, 1).cpu()]
+        x = self._latent().decode(z)
+        x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
+        return [self.modality.decode(e) for e in x.cpu()]
 
-    def reconstruct(self, images: Sequence[Any]) -> list[Any]:
-        """Each image encoded and decoded again."""
-        return self.decode(self.encode(images))
+    def reconstruct(self, examples: Sequence[Any]) -> list[Any]:
+        """Each example encoded and decoded again."""
+        return self.decode(self.encode(examples))
 
     def interpolate(
         self,
@@ -334,15 +340,24 @@ class Run:
         label: str | int | None = None,
         between: Sequence[Any] | None = None,
     ) -> list[list[Any]]:
-        """`rows` ways of n steps between two codes each: of the images `between` (pairs in turn), else of samples."""
+        """`rows` ways of n steps between two codes each: of the examples `between` (pairs in turn), else of samples."""
         if n < 2:
             raise InputError(f"an interpolation has at least 2 steps, got {n}")
         self._latent()
         if between is not None and (len(between) < 2 or len(between) % 2):
-            raise InputError(f"interpolation goes between pairs of images; got {len(between)}")
-        ends = self.encode(between if between is not None else self.sample(2 * rows, label=label, seed=seed))
+            raise InputError(f"interpolation goes between pairs of examples; got {len(between)}")
+        ends = self.encode(between if between is not None else self._ends(2 * rows, label, seed))
         way = np.linspace(0, 1, n, dtype=np.float32)[:, None]
         return [self.decode(a + way * (b - a)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
+
+    def _ends(self, n: int, label: str | int | None, seed: int) -> list[Any]:
+        """n samples to go between. An empty text cannot be read back: one that follows it takes its place."""
+        if not isinstance(self.family.spec, Tokens):
+            return self.sample(n, label=label, seed=seed)
+        drawn = [e for e in self.sample(4 * n, label=label, seed=seed) if str(e).strip()][:n]
+        if len(drawn) < n:
+            raise InputError(f"{self.name} writes hardly anything but empty texts; train it longer")
+        return drawn
 
     # -- the data it learnt from ---------------------------------------------------------------------------------------
 
