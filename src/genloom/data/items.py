@@ -33,7 +33,7 @@ class Items:
     all.
     read(i): file contents, an array or an object; raises Unreadable. order: the indices in the order that reads
     fastest. chosen: settings of the modality that were found in the data. stream: they are consecutive pieces of long
-    texts, and `given` divides all of them.
+    texts, and `given` divides all of them. encodings: how many files of text are in which.
     """
 
     origins: Sequence[str]
@@ -44,6 +44,7 @@ class Items:
     notices: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = False
+    encodings: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.origins)

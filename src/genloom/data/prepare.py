@@ -106,7 +106,7 @@ def prepare(
     kind = kind or find_kind(data)
     cls = modality_class(kind)
     settings = validate(cls.Config, modality_config, "modality")
-    source = cls.open(data, settings, config) if isinstance(cls, Opens) else open_source(data, cls.extensions)
+    source = source_of(data, cls, settings, config)
     key = _key(source, kind, settings, config)
     entry, damaged = cache.find(key)
     if damaged:
@@ -119,6 +119,11 @@ def prepare(
     for notice in prepared.notices:
         notify(notice)
     return prepared
+
+
+def source_of(data: Any, cls: type[Modality[Any]], settings: Settings, config: DataConfig) -> Source:
+    """The source of `data` as the modality reads it. Raises InputError."""
+    return cls.open(data, settings, config) if isinstance(cls, Opens) else open_source(data, cls.extensions)
 
 
 def _key(source: Source, kind: str, settings: Settings, config: DataConfig) -> str:

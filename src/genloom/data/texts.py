@@ -10,6 +10,7 @@ import hashlib
 import os
 import statistics
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -300,7 +301,8 @@ def shelved(
     if any(offsets) and list(offsets) != sorted(offsets):
         order = np.lexsort((np.arange(starts[-1]), np.asarray(offsets, dtype=np.int64)[part]))
     where = Located([s.name for s in shelves], part, np.concatenate([s.numbers() for s in shelves]))
-    return Items(where, read, labels, given, order, tuple(notices), {"unit": unit}, unit == "stream")
+    encodings = Counter(s.encoding for s in shelves if isinstance(s, passages.Spans))
+    return Items(where, read, labels, given, order, tuple(notices), {"unit": unit}, unit == "stream", encodings)
 
 
 def choose_unit(placed: Sequence[Placed]) -> tuple[str, str]:

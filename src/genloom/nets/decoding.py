@@ -15,7 +15,7 @@ from torch import Tensor
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Guide, Step
 from genloom.nets.sequence import SequenceModel, State
-from genloom.nets.stepping import Stepper
+from genloom.nets.stepping import begin
 
 Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
 
@@ -113,7 +113,7 @@ def generate(
     yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
     if place >= most:
         return
-    stepper = Stepper(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.label, most)
+    stepper = begin(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.label, most)
     logits, numbers = stepper.logits, uniform.double().unbind(1)
     ended: Tensor | None = None
     while True:
@@ -139,7 +139,7 @@ def generate(
         if place >= most or (ended is not None and bool(ended.all())):
             return
         if limit is not None and stepper.length >= limit:
-            stepper = Stepper(model, tokens[:, place - max(1, limit // 2) : place], start.label, most)
+            stepper = begin(model, tokens[:, place - max(1, limit // 2) : place], start.label, most)
             logits = stepper.logits
         else:
             logits = stepper.step(chosen)
