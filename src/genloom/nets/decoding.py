@@ -86,7 +86,7 @@ class Start:
 
     tokens: Tensor
     given: Tensor
-    condition: Condition = Condition()
+    condition: Condition = field(default_factory=Condition)
 
 
 def generate(

@@ -60,9 +60,7 @@ class Recurrent(Body):
         mean = torch.bmm(shares[:, None], features)[:, 0]
         return Source(mask, [*self.attention.keys_and_values(features), torch.tanh(self.first(mean))])
 
-    def forward(
-        self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None
-    ) -> Tensor:
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None) -> Tensor:
         """As Body says. Documents of one row are not told apart: the token that begins one teaches to forget."""
         h = e.transpose(0, 1)
         source = state.source if state is not None else source
@@ -106,18 +104,18 @@ class RecurrentEncoder(Encoder):
 
     def __init__(self, cell: Literal["lstm", "gru"], vocab: int | None, width: int, hidden: int, depth: int) -> None:
         super().__init__()
-        self.cell, half, self.dropout = cell, hidden // 2, Dropout()
-        self.features, self.half = 2 * half, half
+        self.cell, width_each, self.dropout = cell, hidden // 2, Dropout()
+        self.features, self.each = 2 * width_each, width_each
         self.table = None
         if vocab is not None:
             self.table = nn.Embedding(vocab, width)
             nn.init.normal_(self.table.weight, std=0.5)
             edge(self.table)
         kind = nn.LSTM if cell == "lstm" else nn.GRU
-        sizes = [width, *[2 * half] * (depth - 1)]
-        self.layers = nn.ModuleList([edge(kind(size, half)) for size in sizes for _ in range(2)])
+        sizes = [width, *[self.features] * (depth - 1)]
+        self.layers = nn.ModuleList([edge(kind(size, width_each)) for size in sizes for _ in range(2)])
         for layer in self.layers:
-            _initialise(layer, cell, half)
+            _initialise(layer, cell, width_each)
 
     def forward(self, e: Tensor, mask: Tensor) -> Tensor:
         lengths, places = mask.sum(1), torch.arange(e.shape[1], device=e.device)[:, None]
@@ -129,7 +127,7 @@ class RecurrentEncoder(Encoder):
                 h = self.dropout(h)
             both = []
             for layer, x in zip(self.layers[i : i + 2], (h, h[turned, rows]), strict=True):
-                memory = [e.new_zeros(1, len(e), self.half) for _ in range(2 if self.cell == "lstm" else 1)]
+                memory = [e.new_zeros(1, len(e), self.each) for _ in range(2 if self.cell == "lstm" else 1)]
                 both.append(_run(layer, self.cell, x, memory)[0])
             h = torch.cat([both[0], both[1][turned, rows]], 2).to(e.dtype)
         return h.transpose(0, 1)

@@ -32,9 +32,7 @@ def carried(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost) -
     return torch.cat(out, 1)
 
 
-def windowed(
-    model: SequenceModel, x: Tensor, condition: Condition, cost: Cost, context: int, stride: int
-) -> Tensor:
+def windowed(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost, context: int, stride: int) -> Tensor:
     """[B, T - 1] nats of x[:, 1:]. Rows longer than the context are read through windows of it that move by `stride`:
     each adds the predictions that the window before does not have, which see at least context - stride tokens. Class
     and properties of `condition` may be those of each token."""

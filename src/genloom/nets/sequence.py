@@ -69,9 +69,7 @@ class Body(nn.Module, ABC):
         of `like`."""
 
     @abstractmethod
-    def forward(
-        self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None
-    ) -> Tensor:
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None) -> Tensor:
         """e [B, T, D] -> [B, T, F]. documents [B, T] numbers the document of each token (None: one a row).
 
         With a state the tokens follow those it has seen, attend to its source, and it is brought up to date in place.

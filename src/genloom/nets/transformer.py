@@ -144,9 +144,7 @@ class Transformer(Body):
         layers = cast("list[Layer]", list(self.layers))
         return Source(mask, [t for w in layers if w.cross is not None for t in w.cross.keys_and_values(features)])
 
-    def forward(
-        self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None
-    ) -> Tensor:
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None) -> Tensor:
         source = state.source if state is not None else source
         length, seen = e.shape[1], state.length if state is not None else 0
         turns, mask = self.turns[seen : seen + length], None
