@@ -58,7 +58,7 @@ def guide_for(modality: Modality[Any], stops: Sequence[str], begin: int) -> Guid
     return Both(grammar, stop) if grammar is not None else stop
 
 
-def known_parts(
+def given(
     family: Family, modality: Modality[Any], prompt: str, suffix: str, room: int, notify: Callable[[str], None]
 ) -> Condition | None:
     """The known parts of a sample that begins with `prompt` and ends with `suffix`, with room between them.

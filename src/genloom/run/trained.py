@@ -27,9 +27,10 @@ from genloom.core.spec import Tokens, spec_from_json
 from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.provenance import Batch, Marker, load_identity
+from genloom.run import prompting
 from genloom.run.asking import Values, asked_for
 from genloom.run.generate import generate, save_shown, spread_labels
-from genloom.run.prompting import columns, cut, guide_for, known_parts, pieces
+from genloom.run.prompting import columns, cut, guide_for, pieces
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
@@ -167,7 +168,7 @@ class Run:
 
     def _known(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition:
         room = getattr(options, "max_tokens", None) or 64
-        return known_parts(self.family, self.modality, prompt, suffix, room, notify) or Condition()
+        return prompting.given(self.family, self.modality, prompt, suffix, room, notify) or Condition()
 
     def sample(
         self,
