@@ -54,11 +54,13 @@ def build(
 
     Raises InputError for settings that do not go together.
     """
+    # What is asked of a source is often the next place in it: a transformer must know its own.
+    places = context if condition.source is not None and not config.recurrent else 0
     inputs = Inputs(
         tokens.vocab + marks, config.width, ngrams=config.ngrams or (4 if tokenizer is None else 1),
         rows=config.ngram_rows, classes=len(condition.classes), properties=len(condition.properties),
         boundary=None if tokens.stream else tokens.bos, neighbours=tokenizer.neighbours() if tokenizer else (),
-        positions=tokenizer.length if tokenizer else 0, parts=tokenizer.parts() if tokenizer else None,
+        positions=tokenizer.length if tokenizer else places, parts=tokenizer.parts() if tokenizer else None,
     )  # fmt: skip
     encoder = _encoder(config, condition)
     body: Body
