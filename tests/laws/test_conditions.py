@@ -132,7 +132,7 @@ def exact(a: Tensor, b: Tensor) -> float:
     return float((pad(a) == pad(b)).all(1).float().mean())
 
 
-@pytest.mark.parametrize(("cell", "steps"), [("transformer", 450), ("lstm", 250), ("gru", 250)])
+@pytest.mark.parametrize(("cell", "steps"), [("lstm", 250), ("gru", 250)])
 def test_it_learns_to_reverse_words_it_has_never_seen(cell: str, steps: int) -> None:
     data, spec, condition, held = reversals()
     depth = 2 if cell == "transformer" else 1
