@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/text_decoding.py
 
 Both draw 256 tokens with a cache of keys and values from random weights on one core; ours as the family's defaults have
-it (n-gram embeddings, forbidden tokens, log-probabilities). The two take turns, and CPU seconds of the process are
-counted, the fastest of several runs of each, so that other load on the machine matters little. Needs transformers.
+it (n-gram embeddings, forbidden tokens, log-probabilities), by the compiled step and by PyTorch's. They take turns, and
+CPU seconds of the process are counted: the fastest of several runs of each, and the median over the turns of their
+ratio, so that other load on the machine matters little. LSTM and GRU have nothing beside them. Needs transformers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +28,14 @@ from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
 from genloom.families.autoregressive import Autoregressive
+from genloom.nets.native import library
 
 RESULTS = Path(__file__).parent / "results"
 TOKENS, VOCAB = 256, 65
 SIZES = ((4, 128, 4), (6, 384, 6))  # layers, width, heads
 GOALS = {(128, 1): 4.0, (128, 32): 1.8, (384, 1): 1.3, (384, 32): 1.4}
-ROUNDS, SECONDS = 3, 40  # at least so many runs of each, and more while this time lasts
+AIMS = {(128, 1): 10.0, (128, 32): 3.0, (384, 1): 2.0, (384, 32): 2.5}
+ROUNDS, SECONDS = 3, 20  # at least so many runs of each, and more while this time lasts
 
 
 def ours(depth: int, width: int, heads: int, cell: str = "transformer") -> Autoregressive:
@@ -45,9 +49,14 @@ def ours(depth: int, width: int, heads: int, cell: str = "transformer") -> Autor
     return family
 
 
-def draw(family: Autoregressive, rows: int) -> Callable[[], Any]:
+def draw(family: Autoregressive, rows: int, step: str) -> Callable[[], Any]:
     options = family.Options(max_tokens=TOKENS, temperature=0.8)
-    return lambda: family.sample(rows, Condition(), Rng(0), options)
+
+    def run() -> Any:
+        with library.using(step):
+            return family.sample(rows, Condition(), Rng(0), options)
+
+    return run
 
 
 def theirs(depth: int, width: int, heads: int, rows: int) -> Callable[[], Any]:
@@ -66,33 +75,42 @@ def theirs(depth: int, width: int, heads: int, rows: int) -> Callable[[], Any]:
     return run
 
 
-def fastest(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """CPU seconds of each, the runs taking turns."""
-    best = dict.fromkeys(runs, float("inf"))
+def timed(runs: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """CPU seconds of each in every round, the runs taking turns."""
+    out: dict[str, list[float]] = {name: [] for name in runs}
     rounds, until = 0, time.monotonic() + SECONDS
     while rounds < ROUNDS or time.monotonic() < until:
         rounds += 1
         for name, run in runs.items():
             begin = time.process_time()
             run()
-            best[name] = min(best[name], time.process_time() - begin)
-    return best
+            out[name].append(time.process_time() - begin)
+    return out
 
 
 def speeds() -> list[dict[str, Any]]:
-    out = []
-    for depth, width, heads in SIZES:
-        family = ours(depth, width, heads)
+    out: list[dict[str, Any]] = []
+    for cell, depth, width, heads in [("transformer", *s) for s in SIZES] + [("lstm", 1, 128, 1), ("gru", 1, 128, 1)]:
+        family = ours(depth, width, heads, cell)
         for rows in (1, 32):
-            best = fastest({"genloom": draw(family, rows), "transformers": theirs(depth, width, heads, rows)})
-            rates = {f"{name}_tokens_per_second": round(rows * TOKENS / s) for name, s in best.items()}
-            entry = {
-                "layers": depth, "width": width, "heads": heads, "batch": rows, **rates,
-                "ratio": round(best["transformers"] / best["genloom"], 2), "goal": GOALS[width, rows],
-            }  # fmt: skip
+            runs = {step: draw(family, rows, step) for step in ("compiled", "torch")}
+            if cell == "transformer":
+                runs["transformers"] = theirs(depth, width, heads, rows)
+            seconds = timed(runs)
+            entry: dict[str, Any] = {"cell": cell, "layers": depth, "width": width, "batch": rows}
+            if cell == "transformer":
+                entry["heads"] = heads
+            entry |= {f"{name}_tokens_per_second": round(rows * TOKENS / min(s)) for name, s in seconds.items()}
+            if cell == "transformer":
+                entry |= {f"{step}_ratio": ratio(seconds, step) for step in ("compiled", "torch")}
+                entry |= {"goal": GOALS[width, rows], "aim": AIMS[width, rows]}
             print(entry, flush=True)
             out.append(entry)
     return out
+
+
+def ratio(seconds: dict[str, list[float]], step: str) -> float:
+    return round(statistics.median(t / s for t, s in zip(seconds["transformers"], seconds[step], strict=True)), 2)
 
 
 def latencies() -> dict[str, float]:
@@ -121,6 +139,7 @@ def latencies() -> dict[str, float]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    library.build()
     waits = latencies()  # first, so that the first token is the process's first
     document = {
         "speeds": speeds(),

@@ -22,8 +22,9 @@ ROWS = [
     {"data", "nets", "metrics"},
     {"families", "modalities"},
     {"recipes", "evaluate", "provenance"},
-    {"run"},
+    {"run", "inspection"},
     {"api"},
+    {"comparison"},
     {"progress", ""},  # "" is genloom/__init__.py
     {"cli"},
     {"__main__"},
@@ -125,6 +126,7 @@ HEAVY = ("torch", "sklearn", "scipy", "numpy", "tensorboard")
         "import genloom.cli",
         "from genloom.cli import _run; _run(['--help'])",
         "from genloom.cli import _run; _run(['train', '--help'])",
+        "from genloom.cli import _run; _run(['compare', '--help'])",
         "from genloom.cli.values import complete_name; assert complete_name('')",
         "from genloom.cli import _run; assert _run(['sample', 'no-such-run']) == 2",
         "from genloom.cli import _run; assert _run(['verify', 'no-such-file']) == 2",

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genloom.api import load, plan, train
+    from genloom.api import inspect, load, plan, train
+    from genloom.comparison import Comparison, compare
     from genloom.run import Run
 
 try:
@@ -17,7 +18,7 @@ try:
 except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["Run", "__version__", "load", "plan", "train"]
+__all__ = ["Comparison", "Run", "__version__", "compare", "inspect", "load", "plan", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +27,10 @@ def __getattr__(name: str) -> Any:
         from genloom.run import Run
 
         return Run
+    if name in ("Comparison", "compare"):
+        from genloom import comparison
+
+        return getattr(comparison, name)
     if name in __all__:
         from genloom import api
 

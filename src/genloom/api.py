@@ -1,4 +1,4 @@
-"""The Python API: train, plan, load."""
+"""The Python API: train, plan, inspect, load."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from genloom.core.audits import Audits
 from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
 from genloom.core.device import peak_memory
 from genloom.core.errors import InputError, Interrupted
@@ -27,10 +28,11 @@ from genloom.core.spec import Grid, Row, Tokens
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
+from genloom.inspection import Inspection, estimated, judged, survey, unusual
 from genloom.modalities import find_modality
 from genloom.provenance import Mark, light
 from genloom.recipes import find_recipe, suited_recipe
-from genloom.run import Run, draw_grid, state_of
+from genloom.run import Run, audits_for, draw_grid, state_of
 
 DEFAULT_BUDGET = 600.0
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
@@ -175,6 +177,7 @@ def train(
     notify = notify or (lambda _: None)
     if resume:
         folder, job = _resumed(data, out, budget, steps, [model, recipe, settings, config, seed], notify)
+        audits = audits_for(job.prepared, job.config, notify)
     else:
         if data is None:
             raise InputError("say what to train on: a folder, a file, an archive or a name from `genloom list data`")
@@ -182,16 +185,19 @@ def train(
         if out is not None and (Path(out) / CONFIG).exists():
             RunFolder.create(Path(out))  # refuses before the data is read
         job = _job(data, values, notify)
+        audits = audits_for(job.prepared, job.config, notify)  # refuses before anything is written
         folder = RunFolder.create(
             Path(out) if out is not None else Path("runs") / f"{job.prepared.name}-{job.config.model}"
         )
         folder.write_json(CONFIG, job.config.model_dump(mode="json"))
         folder.write_json(STATE, state_of(job.prepared))
         folder.update_manifest(**job.describe(), versions=versions(), marks=job.config.train.marks, started=_now())
-    return _train(folder, job, resume, observers, data)
+    return _train(folder, job, audits, resume, observers, data)
 
 
-def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Observer], data: Any) -> Run:
+def _train(
+    folder: RunFolder, job: _Job, audits: Audits | None, resume: bool, observers: Sequence[Observer], data: Any
+) -> Run:
     modality = job.prepared.modality
     watching: list[Observer] = [*observers]
     loop = Loop(
@@ -206,6 +212,7 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
             family, modality, folder.samples / name, finish=_finish(folder, job.config, step), prepared=job.prepared
         ),
         held_out=job.prepared.validation,
+        audits=audits,
     )
     step = loop.load() if resume else 0
     settings = {
@@ -328,7 +335,11 @@ def plan(
     values = _layers(data, model, recipe, budget, steps, settings, config, seed)
     if out is not None and (Path(out) / CONFIG).exists():
         RunFolder.create(Path(out))
-    job = _job(data, values, notify or (lambda _: None))
+    return _timed(_job(data, values, notify or (lambda _: None)))
+
+
+def _timed(job: _Job) -> Plan:
+    """The plan of a job, after a few steps of it."""
     trial = TrainConfig(**{**job.config.train.model_dump(), "steps": 4, "budget": None, "grids": 0, "compile": False})
     # The family is this function's own; a copy would lose what is marked on its parameters (core/optim.py).
     description = job.describe()
@@ -336,6 +347,43 @@ def plan(
     each = statistics.median(times[1:])  # the first also measures the data
     wanted = job.config.train.steps or max(1, int((job.config.train.budget or 0) / each))
     return Plan(job.config, description, each, wanted, tuple(job.prepared.notices))
+
+
+def inspect(
+    data: Any,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    budget: str | float | None = None,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    seed: int | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Inspection:
+    """Look at `data` before training: what is in it, what to mend, what a training as `train` would start it takes.
+
+    Nothing is trained. Data that training would refuse give a finding of severity "error". Raises InputError when there
+    is no such data or a setting is wrong.
+    """
+    notify = notify or (lambda _: None)
+    if data is None:
+        raise InputError("say what to look at: a folder, a file, an archive or a name from `genloom list data`")
+    values = _layers(data, model, recipe, budget, steps, settings, config, seed)
+    family, modality = find_family(values["model"]), find_modality(values["kind"])
+    layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
+    checked = resolve(layers, modality.Config, family.Config)
+    found = survey(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
+    if found.failure:
+        return judged(found, found.failure)
+    try:
+        job = _job(data, values, lambda _: None)
+    except InputError as e:
+        return judged(found, str(e))
+    notify("looking for outliers and timing a few steps")
+    odd, plan = unusual(job.prepared), _timed(job)
+    estimate = estimated(job.prepared, job.family, job.config, plan.seconds_per_step, plan.steps)
+    return judged(found, "", [odd] if odd else [], estimate, job.prepared)
 
 
 def load(path: str | Path) -> Run:
@@ -358,4 +406,4 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-__all__ = ["Plan", "load", "parse_sets", "plan", "train"]
+__all__ = ["Plan", "inspect", "load", "parse_sets", "plan", "train"]

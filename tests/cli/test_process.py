@@ -45,7 +45,18 @@ def test_help_is_fast_and_documents_the_exit_codes() -> None:
         done = run("--help")
         times.append(cpu_of_children() - begin)
     assert done.returncode == 0
-    for word in ("train", "sample", "evaluate", "reconstruct", "interpolate", "list", "describe", "130", "143"):
+    for word in (
+        "train",
+        "sample",
+        "evaluate",
+        "explain",
+        "reconstruct",
+        "interpolate",
+        "list",
+        "describe",
+        "130",
+        "143",
+    ):
         assert word in done.stdout
     assert min(times) < 0.5
 

@@ -117,5 +117,5 @@ def test_partly_given_nested_settings_keep_their_owners_defaults() -> None:
     assert (inner.lr, inner.momentum) == (0.5, 0.5)
     assert validate(Outer, {"inner": {"lr": 0.25}}, "family").inner == Speeds(lr=0.25)
     assert {r["name"]: r["default"] for r in settings(Outer)}["inner.lr"] == 0.5
-    with pytest.raises(InputError, match="inner.rl"):
+    with pytest.raises(InputError, match=r"inner\.rl"):
         validate(Outer, {"inner": {"rl": 1}}, "family")

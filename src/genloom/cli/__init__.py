@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from genloom import __version__
-from genloom.cli import generating, lookup, provenance, training
+from genloom.cli import comparing, explaining, generating, inspecting, lookup, provenance, training
 from genloom.cli.output import fail, unexpected
 from genloom.core.errors import GenloomError, InputError, Interrupted
 
@@ -35,7 +35,10 @@ app = typer.Typer(
     help="Your data in, an honest generator out: train, judge and sample generative models on your own data.",
 )
 training.register(app)
+comparing.register(app)
+inspecting.register(app)
 generating.register(app)
+explaining.register(app)
 lookup.register(app)
 provenance.register(app)
 

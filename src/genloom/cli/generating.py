@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -191,11 +191,27 @@ def evaluate(
         int | None, typer.Option("-n", "--number", min=2, help="Samples to judge; by the data's size if not given.")
     ] = None,
     seed: Seed = 0,
+    features: Annotated[
+        Literal["learned", "inception", "dinov2"] | None,
+        typer.Option(
+            "--features", help="What distances are measured in; if not given, learned from the data (see docs/cli.md)."
+        ),
+    ] = None,
+    features_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--features-weights",
+            metavar="PATH",
+            help="File or folder with the weights of inception or dinov2; $GENLOOM_FEATURES if not given.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge RUN beside real data and a trivial baseline. Writes evaluation.json and report.html."""
     trained = _load(run)
-    document = trained.evaluate(against, n=n, seed=seed, notify=say).to_json()
+    document = trained.evaluate(
+        against, n=n, seed=seed, features=features, weights=features_weights, notify=say
+    ).to_json()
     if json:
         emit({**document, "schema": "genloom.evaluate/1", "run": trained.path, "report": trained.folder.report})
         return

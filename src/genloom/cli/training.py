@@ -52,16 +52,24 @@ def train(
         bool, typer.Option("--dry-run", help="Show the settings, the data and the expected time; write nothing.")
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random stream.")] = None,
+    stop_on_copying: Annotated[
+        bool,
+        typer.Option(
+            "--stop-on-copying", help="Look for copies of training examples now and then; stop when the model copies."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a model on DATA. Ctrl-C stops it with a checkpoint; --resume goes on."""
-    from genloom.core.config import parse_sets
+    from genloom.core.config import merge, parse_sets
 
     if budget is not None and steps is not None:
         raise InputError("give --budget or --steps, not both")
     if resume and dry_run:
         raise InputError("give --resume or --dry-run, not both")
     settings = parse_sets(sets or [])
+    if stop_on_copying:
+        settings = merge(settings, {"train": {"stop_on_copying": True}})
 
     from genloom import api
 

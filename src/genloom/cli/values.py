@@ -90,6 +90,11 @@ def complete_run(incomplete: str) -> list[str]:
     return _starting([p.name for p in run_folders(RUNS)], incomplete) + list(_paths(incomplete))
 
 
+def complete_comparable(incomplete: str) -> list[str]:
+    """Named data, runs, and paths."""
+    return _starting(data_names(), incomplete) + complete_run(incomplete)
+
+
 def complete_name(incomplete: str) -> list[str]:
     """Everything that `describe` knows."""
     known = names(FAMILIES) + names(MODALITIES) + recipe_names() + data_names() + [p.name for p in run_folders(RUNS)]

@@ -94,6 +94,21 @@ class TrainConfig(Settings):
     patience: int = setting(
         0, "Measurements without a lower loss after which training stops and the best weights are kept; 0: never.", ge=0
     )
+    audit_times: int | None = setting(
+        None,
+        "Looks for copies of training examples during training; if none, as many as validate_times (or 8) with "
+        "stop_on_copying, else 0.",
+        ge=0,
+    )
+    audit_share: float = setting(
+        0.05,
+        "Most of the training that these audits take: of the time with a budget, of the work (estimated from the "
+        "number of samples) with steps.",
+        unit="share", gt=0, le=1,
+    )  # fmt: skip
+    stop_on_copying: bool = setting(
+        False, "Stop when an audit finds that the model copies; the weights of the last audit before it are kept."
+    )
     max_skips: int = setting(
         10, "Non-finite steps in a row before going back to the last checkpoint.", unit="steps", ge=1
     )

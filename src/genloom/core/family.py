@@ -159,6 +159,16 @@ class HasSurprise(Protocol):
 
 
 @runtime_checkable
+class HasPredictions(HasSurprise, Protocol):
+    """A family that also says what it expected in a token's place."""
+
+    def predictions(self, x: Tensor, condition: Condition) -> Tensor:
+        """x [B, T] -> [B, T - 1, V] log-probabilities of every token in the places of x[:, 1:], each given all before
+        it in the row: `surprise` is minus that of the token that is there."""
+        ...
+
+
+@runtime_checkable
 class HasSteps(Protocol):
     """A family that generates token by token."""
 
@@ -182,4 +192,26 @@ class HasLatent(Protocol):
 
     def decode(self, z: Tensor, condition: Condition = ...) -> Tensor:
         """Examples as the spec says of codes [B, D]."""
+        ...
+
+
+@runtime_checkable
+class HasActivity(HasLatent, Protocol):
+    """A family with a latent space that knows how much each latent carries."""
+
+    def activity(self, x: Tensor) -> Tensor:
+        """[A] nats that each of the first A latents carries of examples x [B, ...], on average."""
+        ...
+
+
+@runtime_checkable
+class HasNoise(Protocol):
+    """A family that makes samples of standard normal noise and cannot encode examples."""
+
+    def noise(self, n: int, rng: Rng) -> Tensor:
+        """[n, D] what n samples are made of."""
+        ...
+
+    def decode(self, z: Tensor, condition: Condition = ...) -> Tensor:
+        """Examples as the spec says of noise [B, D]."""
         ...

@@ -67,3 +67,13 @@ def write_json(path: Path, data: Any) -> str:
 def sha256_of(path: Path) -> str:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def cache_root() -> Path:
+    """$GENLOOM_CACHE, or the user's cache folder for genloom."""
+    given = os.environ.get("GENLOOM_CACHE")
+    if given:
+        return Path(given).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("genloom"))

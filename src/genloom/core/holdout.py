@@ -47,6 +47,15 @@ class Holdout:
         return 0 < self.patience <= self.verdicts.worse
 
     @torch.no_grad()
+    def keep_best(self, family: Family) -> bool:
+        """Put the best weights in place where the last ones did worse; whether it did."""
+        if not self.weights or not self.verdicts.worse:
+            return False
+        for name, p in family.named_parameters():
+            p.copy_(self.weights[name])
+        return True
+
+    @torch.no_grad()
     def measure(self, family: Family, device: torch.device) -> float:
         """Nats per token (windows of the family's own) or per example; remembers it and, if best, the weights."""
         assert isinstance(family, HasLikelihood)

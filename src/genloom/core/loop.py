@@ -6,11 +6,12 @@ updated, and differentiates each loss with respect to that player's parameters a
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from genloom.core import checkpoint as checkpoints
+from genloom.core.audits import Audited, Audits
 from genloom.core.batch import Batch
 from genloom.core.checkpoint import Checkpoint, prefixed, unprefixed
 from genloom.core.config import TrainConfig
@@ -30,6 +32,7 @@ from genloom.core.observe import Observer
 from genloom.core.optim import Average, Optimiser
 from genloom.core.rng import Rng, derive
 from genloom.core.signals import StopSignals
+from genloom.core.standing import Meter, Progress
 
 if TYPE_CHECKING:
     from genloom.core.modality import Shown
@@ -37,52 +40,12 @@ if TYPE_CHECKING:
 SETTLE_BATCH, QUICK_SETTLE = 250, 2000  # examples a batch, examples in all, when fitting for a sample grid
 
 
-@dataclass
-class Progress:
-    """Where a training stands; saved in every checkpoint.
-
-    step: rounds done. position: examples consumed. seconds: training time so far. stage, stage_step: current stage and
-    the step at which it began. attempt: number of roll-backs, part of every random stream so that a bad step is not
-    repeated. grids: sample grids drawn.
-    """
-
-    step: int = 0
-    position: int = 0
-    seconds: float = 0.0
-    stage: int = -1
-    stage_step: int = 0
-    skipped: int = 0
-    attempt: int = 0
-    grids: int = 0
-
-
-@dataclass
-class Meter:
-    """Sums since the last record."""
-
-    losses: dict[str, list[Tensor]] = field(default_factory=dict)
-    logs: dict[str, list[Tensor]] = field(default_factory=dict)
-    examples: int = 0
-    begin: float = field(default_factory=time.perf_counter)
-    wait: float = 0.0
-
-    def record(self, wait: float) -> dict[str, Any]:
-        span = max(time.perf_counter() - self.begin, 1e-9)
-        means = lambda sums: {n: float(torch.stack(v).mean()) for n, v in sums.items()}  # noqa: E731
-        return {
-            "losses": means(self.losses),
-            "logs": means(self.logs),
-            "examples_per_second": round(self.examples / span, 1),
-            "data_wait": round((wait - self.wait) / span, 5),
-        }
-
-
 class Loop:
     """Trains `family` on `examples`; construct, then `run()`.
 
     checkpoints: folder to keep them in, or None. augment: changes a batch before it is trained on. draw: makes and
     writes the sample grid called by its third argument from the averaged family; None draws no grids. held_out:
-    examples whose likelihood is watched, for families that have one.
+    examples whose likelihood is watched, for families that have one. audits: looks for copies of the examples.
     """
 
     def __init__(
@@ -97,6 +60,7 @@ class Loop:
         augment: Callable[[Tensor, Rng], Tensor] | None = None,
         draw: Callable[[Family, int, str], tuple[Shown, Path]] | None = None,
         held_out: Examples | None = None,
+        audits: Audits | None = None,
     ) -> None:
         if config.steps is None and config.budget is None:
             raise InputError("say how long to train: train.steps or train.budget")
@@ -108,6 +72,7 @@ class Loop:
         self.feed = Feed(examples, seed, augment, family.window())
         watched = held_out is not None and len(held_out) and config.validate_times and isinstance(family, HasLikelihood)
         self.holdout = Holdout(held_out, config.validate_times, config.patience) if watched and held_out else None
+        self.audits = audits
         self.stages = family.stages()
         self.progress = Progress()
         self.players = family.players()
@@ -174,7 +139,7 @@ class Loop:
         with closing(self.feed), StopSignals() as stop:
             if self.progress.step == 0:
                 self._save()
-            while (fraction := self.fraction()) < 1 and not (self.holdout and self.holdout.enough):
+            while (fraction := self.fraction()) < 1 and not self._enough():
                 self._one(fraction)
                 if stop.number:
                     self._save()
@@ -187,6 +152,7 @@ class Loop:
             self.family.eval()
             self._settle(self.family, None)
         return {
+            **({"audits": self.audits.summary()} if self.audits else {}),
             "steps": self.progress.step,
             "seconds": round(self.seconds(), 3),
             "skipped": self.progress.skipped,
@@ -212,8 +178,6 @@ class Loop:
         p.step, p.position = p.step + 1, p.position + size
         self.meter.examples += size
         p.seconds = self.seconds()
-        if time.perf_counter() - self.meter.begin >= self.config.log_every:
-            self._record(fraction, rate)
         if (
             self.draw
             and self.fraction() < 1
@@ -223,6 +187,11 @@ class Loop:
             self._grid(fraction)
         if self.holdout is not None and self.holdout.due(fraction):
             self._watch()
+        last = index == len(self.stages) - 1  # samples of half a model would tell nothing
+        if last and self.audits is not None and self.audits.due(fraction, p.position, self.seconds()):
+            self._audit(fraction)
+        if time.perf_counter() - self.meter.begin >= self.config.log_every:
+            self._record(fraction, rate)
         if p.seconds - self._saved_at >= self.config.checkpoint_every:
             self._save_or_warn()
 
@@ -353,13 +322,28 @@ class Loop:
                 f"at step {self.progress.step}, the best weights are kept"
             )
 
+    def _audit(self, fraction: float) -> None:
+        """Look for copies among samples of the averaged weights. Never touches the weights that train."""
+        assert self.audits is not None
+        begin = time.perf_counter()
+        twin = self.average.averaged() if self.config.ema else copy.deepcopy(self.family)
+        assert isinstance(twin, Family)
+        twin.eval()
+        self._settle(twin, QUICK_SETTLE)
+        found = self.audits.measure(twin, self.progress.step, fraction)
+        self.audits.state.seconds += time.perf_counter() - begin
+        if found.rate is not None:
+            self.meter.logs["copies"] = [torch.tensor(found.rate)]
+
+    def _enough(self) -> bool:
+        """Whether a watch on the training has ended it."""
+        return bool((self.holdout and self.holdout.enough) or (self.audits and self.audits.stopped))
+
     def _keep_best(self) -> None:
-        """Put the best weights in place where the last ones did worse on the held-out examples."""
-        if self.holdout is None or not self.holdout.weights or not self.holdout.verdicts.worse:
-            return
-        with torch.no_grad():
-            for name, p in self.family.named_parameters():
-                p.copy_(self.holdout.weights[name])
+        """Put the best weights in place where the last ones did worse on the held-out examples, or copy."""
+        best = self.holdout is not None and self.holdout.keep_best(self.family)
+        if self.audits is not None and (ending := self.audits.keep_clean(self.family, best)):
+            self._notice(ending)
 
     def _grid(self, fraction: float) -> None:
         """A sample grid from the averaged weights, always with the same seeds."""
@@ -388,11 +372,15 @@ class Loop:
         tensors |= prefixed("average", self.average.params) | prefixed("carried", self.family.carried())
         if self.holdout is not None:
             tensors |= prefixed("best", self.holdout.weights)
+        if self.audits is not None:
+            tensors |= prefixed("clean", self.audits.weights)
         for player, optimiser in self.optimisers.items():
             tensors |= prefixed(f"optimiser/{player}", optimiser.tensors())
         state = {"progress": asdict(self.progress), "player_steps": self.player_steps, "precision": self.precision}
         if self.holdout is not None:
             state["holdout"] = asdict(self.holdout.verdicts)
+        if self.audits is not None:
+            state["audits"] = asdict(self.audits.state)
         checkpoints.save(self.folder, Checkpoint(self.progress.step, tensors, state))
 
     def _save_or_warn(self) -> None:
@@ -424,5 +412,8 @@ class Loop:
         if self.holdout is not None and "holdout" in saved.state:
             self.holdout.verdicts = Verdicts(**saved.state["holdout"])
             self.holdout.weights = {n: t.to(self.device) for n, t in unprefixed("best", saved.tensors).items()}
+        if self.audits is not None and "audits" in saved.state:
+            self.audits.state = Audited(**saved.state["audits"])
+            self.audits.weights = {n: t.to(self.device) for n, t in unprefixed("clean", saved.tensors).items()}
         if self.progress.stage >= 0:
             self.family.enter(self.stages[self.progress.stage], self._data(None))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genloom.core.config import Settings
 from genloom.core.files import Finish, as_is
+from genloom.core.finding import Inspector
 from genloom.core.guide import Guide
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Spec
@@ -119,6 +120,16 @@ class Sequential(Protocol):
 
     def sizes(self, example: Any) -> dict[str, int]:
         """How long an example is in each unit that a likelihood is told by, as in {"character": 3, "byte": 5}."""
+        ...
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A modality that knows what to look for in data before a training (`genloom inspect`)."""
+
+    @classmethod
+    def inspector(cls, config: Any) -> Inspector:
+        """A new one, for data that is read with these settings."""
         ...
 
 

@@ -52,6 +52,15 @@ class History:
         self._file.close()
 
 
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The records of a history.jsonl; lines cut by a crash are passed over, and a file that is not there has none."""
+    try:
+        records = [json.loads(line) for line in _lines(path)]
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [r for r in records if isinstance(r, dict) and isinstance(r.get("step"), int | float)]
+
+
 def _lines(path: Path) -> list[str]:
     """Whole JSON lines; a line cut by a crash is dropped."""
     if not path.exists():

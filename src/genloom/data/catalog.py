@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
-from genloom.data.catalog_files import GITHUB, Entry, Remote, at, cache_root, fetch, known_digest, local
+from genloom.core.files import cache_root
+from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
 from genloom.data.catalog_texts import SETS
 from genloom.data.items import Items, Source
 

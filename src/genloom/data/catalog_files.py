@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genloom.core.errors import GenloomError, InputError
+from genloom.core.files import cache_root
 from genloom.data.items import Source
 
 if TYPE_CHECKING:
@@ -58,16 +59,6 @@ def at(base: str, table: str) -> tuple[Remote, ...]:
     """
     rows = [line.split() for line in table.strip().splitlines()]
     return tuple(Remote(name, digest, int(size), base and base + name) for digest, size, name in rows)
-
-
-def cache_root() -> Path:
-    """$GENLOOM_CACHE, or the user's cache folder for genloom."""
-    given = os.environ.get("GENLOOM_CACHE")
-    if given:
-        return Path(given).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("genloom"))
 
 
 def local(entry: Entry, file: Remote) -> Path | None:

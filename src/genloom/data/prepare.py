@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,10 +98,11 @@ class Prepared:
 
     def under(self, condition: ConditionSpec) -> Prepared:
         """The same data, its properties and sources told as another training's spec has them."""
-        for split in (self.train, self.validation, self.test):
+        train, validation, test = (copy.copy(s) for s in (self.train, self.validation, self.test))
+        for split in (train, validation, test):
             if split.conditions is not None:
                 split.conditions = replace(split.conditions, spec=condition)
-        return replace(self, condition=condition)
+        return replace(self, condition=condition, train=train, validation=validation, test=test)
 
 
 def _silent(_: str) -> None:
@@ -122,7 +124,7 @@ def prepare(
     kind = kind or find_kind(data)
     cls = modality_class(kind)
     settings = validate(cls.Config, modality_config, "modality")
-    source = cls.open(data, settings, config) if isinstance(cls, Opens) else _open(data, cls, config)
+    source = source_of(data, cls, settings, config)
     key = _key(source, kind, settings, config)
     entry, damaged = cache.find(key)
     if damaged:
@@ -137,7 +139,10 @@ def prepare(
     return prepared
 
 
-def _open(data: Any, cls: type[Modality[Any]], config: DataConfig) -> Source:
+def source_of(data: Any, cls: type[Modality[Any]], settings: Settings, config: DataConfig) -> Source:
+    """The source of `data` as the modality reads it. Raises InputError."""
+    if isinstance(cls, Opens):
+        return cls.open(data, settings, config)
     if config.source not in (None, "none"):
         raise InputError("data.source is for tables of text; leave it out")
     return open_source(data, cls.extensions, config.properties)

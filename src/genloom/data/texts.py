@@ -12,6 +12,7 @@ import math
 import os
 import statistics
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -339,10 +340,11 @@ def shelved(
     if any(offsets) and list(offsets) != sorted(offsets):
         order = np.lexsort((np.arange(starts[-1]), np.asarray(offsets, dtype=np.int64)[part]))
     where = Located([s.name for s in shelves], part, np.concatenate([s.numbers() for s in shelves]))
-    chosen = {"unit": unit}
+    encodings = Counter(s.encoding for s in shelves if isinstance(s, passages.Spans))
     return Items(
-        where, read, labels, given, order, tuple(notices), chosen, unit == "stream", source=source if sources else None
-    )
+        where, read, labels, given, order, tuple(notices), {"unit": unit}, unit == "stream",
+        source=source if sources else None, encodings=encodings,
+    )  # fmt: skip
 
 
 def choose_unit(placed: Sequence[Placed]) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from genloom.core.rng import derive
 from genloom.core.spec import Grid
 from genloom.evaluate.audit import ATTACKED, LEAST, SHOWN, Measure, Pair, conclude, membership, not_tested, too_few
 from genloom.evaluate.contracts import Data, FeatureSpace
-from genloom.evaluate.features import CHUNK
+from genloom.evaluate.features import CHUNK, of_real
 from genloom.evaluate.shared import reference_split
 from genloom.metrics.neighbours import Nearest, nearest
 
@@ -31,6 +31,7 @@ VALUES = 1024  # of an example in value space; larger ones are averaged over nei
 NEIGHBOURS = 50
 
 Rows = NDArray[np.float32]
+Look = Callable[[Tensor], Rows]
 Keep = Callable[[Sequence[tuple[Tensor, Tensor]]], None]
 
 
@@ -42,6 +43,22 @@ class View:
     rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What samples are compared with in one space. known: the nearest training examples of the held-out ones."""
+
+    train: View
+    held: View
+    known: Nearest
+
+    @classmethod
+    def of(
+        cls, data: Data, held_out: Examples, train: NDArray[np.int64], held: NDArray[np.int64], view: Look
+    ) -> Reference:
+        near, beside = viewed(data.train, train, view), viewed(held_out, held, view)
+        return cls(near, beside, nearest(beside.values, near.values, min(NEIGHBOURS, max(2, len(train) // 2))))
+
+
 def audit_grids(
     x: Tensor,
     data: Data,
@@ -50,30 +67,36 @@ def audit_grids(
     family: Family | None = None,
     seed: int = 0,
     keep: Keep = lambda _: None,
+    most: int = MOST_TRAINING,
+    references: dict[str, Reference] | None = None,
 ) -> dict[str, Any]:
     """The audit of samples x [N, ...] as files would hold them, as JSON. space None: in value space alone. keep: given
-    the worst pairs (sample, training example), both as the spec says, to be shown."""
+    the worst pairs (sample, training example), both as the spec says, to be shown. most: training examples
+    compared with. references: what was measured of the data by an earlier audit with the same settings; filled where
+    empty."""
     spec = data.modality.spec
     assert isinstance(spec, Grid)
     few = too_few(len(x), len(data.train), len(data.validation) + len(data.test))
     if few:
         return not_tested(few)
     held_out, splits = reference_split(data)
-    train_rows = chosen(data.train, MOST_TRAINING, derive(seed, "copying", "train"))
+    train_rows = chosen(data.train, most, derive(seed, "copying", "train"))
     held_rows = chosen(held_out, MOST_HELD_OUT, derive(seed, "copying", "held"))
-    spaces = {"values": lambda b: flat(b, spec)}
+    spaces: dict[str, tuple[Look, Look]] = {"values": (lambda b: flat(b, spec),) * 2}  # of samples, of real examples
     if space is not None:
-        spaces["features"] = lambda b: space(b).numpy()
+        spaces["features"] = (lambda b: space(b).numpy(), lambda b: of_real(space, b).numpy())
     distinct_rows = first_of_each(flat(x, spec))
     collapsed = len(distinct_rows) < len(x) / 2
     used = distinct_rows if collapsed else np.arange(len(x))
     measures, pairs = [], []
-    for name, view in spaces.items():
+    measured = {} if references is None else references
+    for name, (view, real) in spaces.items():
         rows = train_rows if name == "values" else train_rows[:MOST_FEATURES]
-        train, held = _view(data.train, rows, view), _view(held_out, held_rows, view)
+        if name not in measured:
+            measured[name] = Reference.of(data, held_out, rows, held_rows, real)
+        train, held, known = measured[name].train, measured[name].held, measured[name].known
         samples = np.concatenate([view(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
-        k = min(NEIGHBOURS, max(2, len(rows) // 2))
-        near, known = nearest(samples, train.values, k), nearest(held.values, train.values, k)
+        near = nearest(samples, train.values, known.distance.shape[1])
         beside = nearest(samples, held.values)
         control = relative(beside, near)
         scores, usual = relative(near, near), relative(known, known)
@@ -82,7 +105,7 @@ def audit_grids(
             ratio = len(rows) / len(held_rows)
             measures.append(Measure.of(name, scores[used], usual, control[used], ratio, len(spaces)))
         if name == "values":
-            exact = _exact(x, data.train, train.rows[near.index[:, 0]], near.distance[:, 0])
+            exact = exactly(x, data.train, train.rows[near.index[:, 0]], near.distance[:, 0])
             equal = [(d[:, 0] > 0) for d in (known.distance, beside.distance)]
             if len(used) >= LEAST:
                 measures.append(Measure.equal(~exact[used], equal[0], equal[1][used], len(rows) / len(held_rows)))
@@ -134,12 +157,12 @@ def relative(own: Nearest, scale: Nearest) -> NDArray[np.float64]:
     return np.divide(own.distance[:, 0], far, out=np.zeros(len(far)), where=far > 0)
 
 
-def _view(examples: Examples, rows: NDArray[np.int64], view: Callable[[Tensor], Rows]) -> View:
+def viewed(examples: Examples, rows: NDArray[np.int64], view: Look) -> View:
     parts = [view(examples.batch(rows[i : i + CHUNK]).x) for i in range(0, len(rows), CHUNK)]
     return View(np.concatenate(parts), rows)
 
 
-def _exact(x: Tensor, train: Examples, rows: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.bool_]:
+def exactly(x: Tensor, train: Examples, rows: NDArray[np.int64], distance: NDArray[np.float64]) -> NDArray[np.bool_]:
     """[N] whether each sample equals its nearest training example in every value."""
     out = np.zeros(len(x), dtype=bool)
     for i in np.flatnonzero(distance == 0):

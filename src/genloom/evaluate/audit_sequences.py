@@ -8,6 +8,8 @@ search tool").
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from genloom.core.batch import Batch
 from genloom.core.family import Family
-from genloom.core.modality import Sequential
+from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import derive
 from genloom.core.spec import Tokens
 from genloom.data.sequences import Sequences
@@ -35,6 +37,25 @@ LEAST_PIECES = 20  # pieces that a held-out stream is cut into at least
 WINDOW = 128  # tokens of a stream whose likelihood is taken together
 
 
+@dataclass(frozen=True)
+class Searched:
+    """Training and held-out data ready to be searched for what samples share with them. beside: the held-out data."""
+
+    training: Training
+    beside: Sequences
+    control: Text
+
+    @classmethod
+    def of(cls, train: Sequences, held: Sequences, modality: Modality[Any]) -> Searched:
+        beside = as_one(contents(held))
+        return cls(Training.of(train, modality), beside, Text(beside.tokens, held.spec.vocab, beside.starts))
+
+    @cached_property
+    def documents(self) -> tuple[set[bytes], set[bytes]]:
+        """Those of the training and of the held-out data."""
+        return documents(self.training.inside), documents(self.beside)
+
+
 def audit_sequences(
     x: Tensor,
     data: Data,
@@ -42,13 +63,15 @@ def audit_sequences(
     family: Family | None = None,
     seed: int = 0,
     passages: Sequence[Passage] = (),
+    searched: Searched | None = None,
 ) -> dict[str, Any]:
-    """The audit of samples x [N, T] as JSON. passages: the longest shared ones, which become its pairs."""
+    """The audit of samples x [N, T] as JSON. passages: the longest shared ones, which become its pairs. searched: the
+    data, where it is ready from an earlier audit."""
     spec, modality = data.modality.spec, data.modality
     assert isinstance(spec, Tokens) and isinstance(modality, Sequential)
-    if not len(data.validation) + len(data.test) or not len(data.train):
-        return not_tested(too_few(len(x), len(data.train), 0))
     whole, splits = held_out(data, spec)
+    if not splits or not len(data.train):
+        return not_tested(too_few(len(x), len(data.train), 0))
     train, samples = tokens_of(data.train, spec), from_rows(x, spec)
     held = whole
     if spec.stream:
@@ -59,9 +82,8 @@ def audit_sequences(
     few = too_few(len(samples), known, len(held))
     if few:
         return not_tested(few)
-    training = Training.of(train, modality)
-    beside = as_one(contents(whole))
-    control = Text(beside.tokens, spec.vocab, beside.starts)
+    searched = searched or Searched.of(train, whole, modality)
+    training, beside, control = searched.training, searched.beside, searched.control
     ratio = training.inside.total / max(1, beside.total)
     inside, held = contents(samples), contents(held)
     found, usual = _lengths(inside, training.text, training.inside), _lengths(held, training.text, training.inside)
@@ -72,7 +94,7 @@ def audit_sequences(
     exact = np.zeros(len(inside), dtype=bool)
     measures = []
     if not spec.stream:
-        mine, others = documents(training.inside), documents(beside)
+        mine, others = searched.documents
         exact, there = equal_to(inside, mine), equal_to(held, mine)
         if len(used) >= LEAST:
             by_chance = equal_to(inside, others)[used]

@@ -40,8 +40,16 @@ def completed(
     else:
         copying = audit_sequences(x.cpu(), data, family=drawn.family, seed=seed, passages=evaluation.passages)
     groups = _groups(x.cpu(), data, space, seed)
-    notices = (*evaluation.notices, *(groups["warnings"] if groups else ()))
+    notices = (*evaluation.notices, *_alike(x), *(groups["warnings"] if groups else ()))
     return replace(evaluation, copying=copying, groups=groups, cost=cost_of({}, {}, drawn.drawing), notices=notices)
+
+
+def _alike(x: Tensor) -> list[str]:
+    """What must be said of samples x [N, ...] of which most are the same."""
+    different = len({row.tobytes() for row in x.cpu().contiguous().numpy()})
+    if different * 2 >= len(x):
+        return []
+    return [f"only {different:,} of {len(x):,} samples differ from each other: the model has collapsed"]
 
 
 def _groups(x: Tensor, data: Data, space: FeatureSpace, seed: int) -> dict[str, Any] | None:
@@ -56,8 +64,12 @@ def _groups(x: Tensor, data: Data, space: FeatureSpace, seed: int) -> dict[str, 
         samples = from_rows(x, spec)
         if not samples.total:
             return None
-        whole, _ = held_out(data, spec)
+        whole, splits = held_out(data, spec)
+        if not splits:
+            return None
         own = features(samples, "samples")
         return groups_of(own, features(whole, "held"), features(tokens_of(data.train, spec), "train"), space, data)
-    held, _ = reference_split(data)
+    held, splits = reference_split(data)
+    if not splits:
+        return None
     return groups_of(space(x).numpy(), features(held, "held"), features(data.train, "train"), space, data, seed=seed)

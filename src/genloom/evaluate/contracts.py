@@ -78,6 +78,17 @@ class FeatureSpace(Protocol):
 
 
 @runtime_checkable
+class Remembers(Protocol):
+    """A feature space that keeps the features of real examples for later."""
+
+    def of_real(self, x: Tensor) -> Tensor:
+        """As calling it."""
+        ...
+
+    def save(self) -> None: ...
+
+
+@runtime_checkable
 class Classifies(Protocol):
     """A feature space that also tells classes apart."""
 

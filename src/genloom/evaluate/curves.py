@@ -80,8 +80,8 @@ def thin(s: Series) -> Series:
     return Series(s.name, np.array([s.x[p].mean() for p in parts]), np.array([s.y[p].mean() for p in parts]))
 
 
-def chart(title: str, series: list[Series], plain: bool = False) -> Markup | None:
-    """A chart of one or several series over the steps; None with fewer than two points.
+def chart(title: str, series: list[Series], plain: bool = False, over: str = "steps") -> Markup | None:
+    """A chart of one or several series over the steps (or what `over` says); None with fewer than two points.
 
     The raw values are drawn faintly, their moving average on top; the vertical axis is logarithmic where all values
     are positive and spread widely, and leaves out the wildest 1% of raw values. plain: the values as they are, on a
@@ -102,7 +102,7 @@ def chart(title: str, series: list[Series], plain: bool = False) -> Markup | Non
         body.append(_line(line, x, y, f"line c{i % 6}"))
     last = ", ".join(f"{s.name} {label(float(s.y[-1]))}" for s in lines)
     picture = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, f"{title} over the steps; at the end {last}", Markup("").join(body)
+        WIDTH, HEIGHT, f"{title} over the {over}; at the end {last}", Markup("").join(body)
     )
     return Markup('<figure class="chart"><figcaption>{}{}{}</figcaption>{}</figure>').format(
         title, Markup(' <span class="dim">log axis</span>') if y.log else "", _legend(lines), picture

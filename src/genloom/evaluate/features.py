@@ -25,7 +25,7 @@ from genloom.core.rng import derive
 from genloom.core.spec import Grid, Tokens, spec_to_json
 from genloom.data.catalog import cache_root
 from genloom.evaluate import networks, sequence_networks
-from genloom.evaluate.contracts import Data, FeatureSpace
+from genloom.evaluate.contracts import Data, FeatureSpace, Remembers
 from genloom.evaluate.networks import WIDTH, Classification, Contrast, Extractor
 from genloom.evaluate.passages import pieces, tokens_of
 from genloom.evaluate.sequence_networks import ROW, Reading, SequenceExtractor
@@ -69,6 +69,12 @@ class EncoderFeatures(nn.Module):
     def name(self) -> str:
         return f"encoder trained without labels on the training split, {WIDTH} values"
 
+    @property
+    def digest(self) -> str:
+        """Of its weights: figures of equal digests were measured in the same space."""
+        tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
+        return hashlib.sha256(safetensors.torch.save(tensors)).hexdigest()
+
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         out = [self.extractor(x[i : i + CHUNK].to(self.centre.device)) for i in range(0, len(x), CHUNK)]
@@ -76,7 +82,7 @@ class EncoderFeatures(nn.Module):
 
     def standardise(self, features: Tensor) -> None:
         """Take centre and scale from features [N, D] of training examples, measured while both are neutral."""
-        spread = features.var(0).mean().sqrt()
+        spread = features.var(0).mean().sqrt() if len(features) > 1 else torch.zeros(())
         self.centre.copy_(features.mean(0))
         self.scale.copy_(1 / spread if spread > 0 else torch.ones(()))
 
@@ -184,13 +190,19 @@ def _accuracy(features: EncoderFeatures, data: Data) -> tuple[float | None, int]
 
 
 def features_of(space: FeatureSpace, examples: Examples, *, limit: int, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Features [N, D] and labels [N] (None without) of all examples in random order, or of `limit` drawn ones."""
-    values, labels = [], []
+    """Features [N, D] and labels [N] (None without) of all examples in random order, or of `limit` drawn ones; of
+    none where there are none."""
+    values, labels = [torch.zeros(0, space.width)], []
     for batch in drawn(examples, limit, seed):
-        values.append(space(batch.x))
+        values.append(of_real(space, batch.x))
         if batch.condition.label is not None:
             labels.append(batch.condition.label)
     return torch.cat(values), torch.cat(labels) if labels else None
+
+
+def of_real(space: FeatureSpace, x: Tensor) -> Tensor:
+    """Features of examples of the data; they may be kept for later."""
+    return space.of_real(x) if isinstance(space, Remembers) else space(x)
 
 
 def drawn(examples: Examples, limit: int, seed: int) -> Iterator[Batch]:

@@ -20,6 +20,8 @@ from genloom.evaluate.kinds import GRID_KINDS
 from genloom.evaluate.shared import (
     CLASS_FIGURES,
     MOST_REFERENCE,
+    MOST_RESAMPLED,
+    NOTHING_HELD,
     describe,
     distances,
     notices_on,
@@ -27,6 +29,7 @@ from genloom.evaluate.shared import (
     too_small,
 )
 from genloom.metrics.classes import class_shares, entropy
+from genloom.metrics.frechet import Gaussian
 from genloom.metrics.intervals import mean_error, normal_interval, wilson_interval
 from genloom.metrics.manifold import manifold
 
@@ -38,8 +41,8 @@ REDRAWS = 400
 def judge_grids(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpace, *, seed: int = 0) -> Evaluation:
     """The figures of samples x [N, ...] as the spec says, asked for with labels [N] (None: without a class).
 
-    The reference is the test split, with the validation split where that alone is too small. Raises InputError when x
-    does not have the spec's form, is not finite, or there is no held-out data.
+    The reference is the test split, with the validation split where that alone is too small; where nothing is held out,
+    figures that need a reference say so. Raises InputError when x does not have the spec's form or is not finite.
     """
     begin = time.perf_counter()
     spec = data.modality.spec
@@ -56,7 +59,10 @@ def judge_grids(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpac
         "floor": _side(*_baseline(space, data, spec, len(x), seed)),
     }
     wanted = [name for name in GRID_KINDS if _applies(name, space, labels)]
-    measured = {name: _measure(side, reference, space, wanted, name == "samples") for name, side in sides.items()}
+    fitted = Gaussian.fit(reference) if len(reference) > space.width else None
+    measured = {
+        name: _measure(side, reference, space, wanted, name == "samples", fitted) for name, side in sides.items()
+    }
     # A classifier knows its training examples too well: what it sees in held-out ones is the ceiling.
     classes = [name for name in wanted if name in CLASS_FIGURES]
     measured["ceiling"] = {k: v for k, v in measured["ceiling"].items() if k not in classes}
@@ -137,19 +143,27 @@ def _assemble(
     own, ceiling, floor = (measured[side].get(name) for side in ("samples", "ceiling", "floor"))
     if own and ceiling is None:
         few = too_small(name, reference if name in CLASS_FIGURES else most, reference, space.width)
+        few = few if reference else NOTHING_HELD
         note = f"no ceiling: {few}"
     elif own and most < n and name not in CLASS_FIGURES:
         note = f"the ceiling is from {most} training examples"
+    elif own and name == "frechet" and space.width > MOST_RESAMPLED:
+        note = f"no interval: with {space.width:,} features it would take too long"
     counts = (min(n, reference),) * 2 if name in NEIGHBOUR_FIGURES else (n, reference)
     return figure_of(name, own, ceiling, floor, counts, space.name, note)
 
 
 def _measure(
-    side: Side, reference: NDArray[np.float32], space: FeatureSpace, wanted: list[str], resample: bool
+    side: Side,
+    reference: NDArray[np.float32],
+    space: FeatureSpace,
+    wanted: list[str],
+    resample: bool,
+    fitted: Gaussian | None = None,
 ) -> dict[str, Measured]:
     """The wanted figures that the numbers of examples allow. resample False saves the slow intervals (references)."""
     able = [name for name in wanted if not too_small(name, len(side), len(reference), space.width)]
-    out = distances(side.features, reference, able, resample)
+    out = distances(side.features, reference, able, resample, fitted)
     if "precision" in able:
         out |= _manifold_figures(side.features, reference)
     if isinstance(space, Classifies) and set(able) & CLASS_FIGURES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ from genloom.core.spec import Tokens
 from genloom.data.sequences import Sequences
 from genloom.evaluate.contracts import Data
 from genloom.evaluate.evaluation import Figure, Measured, figure_of
-from genloom.evaluate.passages import Ints, held_out, taken, tokens_of
+from genloom.evaluate.passages import Ints, decoded, held_out, taken, tokens_of
+from genloom.evaluate.shared import NOTHING_HELD
 from genloom.metrics.intervals import normal_interval
 from genloom.nets.counts import KneserNey
 
@@ -127,12 +128,15 @@ class Likelihoods:
 
 def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lambda _: None) -> Likelihoods:
     """The likelihood figures of a family that has `surprise`, each with that of Kneser-Ney counts of the training split
-    as its floor; none for other families. The held-out data is scored whole, at most 2 million tokens of it."""
+    as its floor; none for other families. The held-out data is scored whole, at most 2 million tokens of it; where
+    there is none, the figures say so."""
     spec = data.modality.spec
     if not isinstance(family, HasSurprise) or not isinstance(spec, Tokens):
         return Likelihoods((), ())
+    held, splits = held_out(data, spec)
+    if not splits:
+        return Likelihoods(tuple(_not_measured(data, spec)), ())
     notify("scoring the held-out data")
-    held, _ = held_out(data, spec)
     notices = []
     if held.total > MOST_SCORED:
         notices.append(f"likelihoods are of the first {MOST_SCORED:,} of {held.total:,} held-out tokens")
@@ -150,6 +154,15 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
         more, worse = scored.window_figures(short)
         figures, losing = figures[:2] + more + figures[2:], losing + worse
     return Likelihoods(tuple(figures), (*notices, *losing))
+
+
+def _not_measured(data: Data, spec: Tokens) -> Iterator[Figure]:
+    """The figures without values, of the units that the modality knows."""
+    assert isinstance(data.modality, Sequential)
+    train = tokens_of(data.train, spec)
+    known = {"token", *(data.modality.sizes(decoded(train, data.modality, 0, 0, 1)) if train.total else ())}
+    for name in (*(n for n, unit in UNITS.items() if unit in known), "perplexity"):
+        yield figure_of(name, None, None, None, (0, 0), "every held-out token", NOTHING_HELD)
 
 
 def _how(context: int, stride: int, spec: Tokens) -> str:

@@ -40,6 +40,17 @@ def embed(path: Path, caption: str, widest: int) -> Picture | None:
     return Picture(address, *size, caption)
 
 
+def drawn(image: Image.Image, caption: str, widest: int) -> Picture:
+    """A picture in memory, at most `widest` pixels wide."""
+    out = io.BytesIO()
+    if image.width > widest:
+        data, kind, size = _smaller(image, widest)
+    else:
+        image.save(out, "PNG")
+        data, kind, size = out.getvalue(), "PNG", image.size
+    return Picture(f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}", *size, caption)
+
+
 def _smaller(image: Image.Image, widest: int) -> tuple[bytes, str, tuple[int, int]]:
     copy = image.convert("RGBA" if "A" in image.getbands() else "RGB")
     copy.thumbnail((widest, 16_000))

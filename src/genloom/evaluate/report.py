@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from genloom.core.config import DataConfig, Settings, TrainConfig, settings
 from genloom.core.errors import InputError
 from genloom.core.files import write_atomic
+from genloom.core.observe import read_history
 from genloom.core.run import CONFIG, MANIFEST, RunFolder
 from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
+from genloom.evaluate.explanation import EXPLANATION, explanation_of, visible
 from genloom.evaluate.pictures import legible, samples_of, writings_of
 from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
 from genloom.evaluate.units import duration, integer, moment, number, text
 
-__all__ = ["bar", "duration", "integer", "moment", "number", "render", "text", "write_report"]
+__all__ = ["bar", "duration", "integer", "moment", "number", "render", "templates", "text", "write_report"]
 
 MOST_LOGS = 12
 MOST_QUARANTINED = 50
@@ -53,43 +55,53 @@ def render(run: RunFolder) -> str:
     rows = [FigureRow(f, bar(f)) for f in evaluation.figures] if evaluation else []
     placed = [r.bar for r in rows if r.bar]
     copying = copying_of(evaluation, manifest)
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            name=run.path.resolve().name,
+            subtitle=_subtitle(config, data),
+            facts=_facts(manifest),
+            final=final,
+            grids=grids,
+            written=written,
+            drafts=drafts,
+            evaluation=evaluation,
+            problem=problem,
+            rows=rows,
+            headline=headline(
+                evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
+            ),
+            copying=copying,
+            copying_facts=copying_facts(copying) if evaluation else [],
+            twins=pairs_of(copying, run.path),
+            explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
+            groups=_mapping(evaluation.groups) if evaluation else {},
+            cost=cost_facts(evaluation, manifest, config),
+            charts=_charts(read_history(run.history)),
+            data_facts=_data_facts(data),
+            notices=[str(n) for n in data.get("notices") or []],
+            quarantined=_quarantined(data),
+            most_quarantined=MOST_QUARANTINED,
+            timings=_timings(manifest),
+            sections=_sections(config),
+            versions=_mapping(manifest.get("versions")),
+        )
+    )
+
+
+def templates(*packages: str) -> Environment:
+    """The templates of the report, and before them those of other packages that are pages in its style."""
     environment = Environment(
-        loader=PackageLoader("genloom.evaluate", ""),
+        loader=ChoiceLoader([PackageLoader(name, "") for name in (*packages, "genloom.evaluate")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "integer": integer}
-    environment.filters |= {"legible": legible, "percent": percent}
-    return environment.get_template("report.html.j2").render(
-        name=run.path.resolve().name,
-        subtitle=_subtitle(config, data),
-        facts=_facts(manifest),
-        final=final,
-        grids=grids,
-        written=written,
-        drafts=drafts,
-        evaluation=evaluation,
-        problem=problem,
-        rows=rows,
-        headline=headline(
-            evaluation, manifest, sum(b.value > (FLOOR_AT + CEILING_AT) / 2 for b in placed), len(placed)
-        ),
-        copying=copying,
-        copying_facts=copying_facts(copying) if evaluation else [],
-        twins=pairs_of(copying, run.path),
-        groups=_mapping(evaluation.groups) if evaluation else {},
-        cost=cost_facts(evaluation, manifest, config),
-        charts=_charts(_history(run.history)),
-        data_facts=_data_facts(data),
-        notices=[str(n) for n in data.get("notices") or []],
-        quarantined=_quarantined(data),
-        most_quarantined=MOST_QUARANTINED,
-        timings=_timings(manifest),
-        sections=_sections(config),
-        versions=_mapping(manifest.get("versions")),
-    )
+    environment.filters |= {"legible": legible, "percent": percent, "visible": visible}
+    return environment
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -105,23 +117,6 @@ def optional(path: Path) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    """The records of history.jsonl; a line cut by a crash is passed over."""
-    out = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError):
-        return []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int | float):
-            out.append(record)
-    return out
 
 
 def read_evaluation(path: Path) -> tuple[Evaluation | None, str]:
@@ -253,7 +248,7 @@ def _quarantined(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _timings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    wait = manifest.get("data_wait")
+    wait, audits = manifest.get("data_wait"), _mapping(manifest.get("audits"))
     pairs = [
         ("started", moment(manifest.get("started"))),
         ("finished", moment(manifest.get("finished"))),
@@ -266,6 +261,11 @@ def _timings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("number format", str(manifest.get("precision") or "")),
         ("threads", integer(manifest.get("threads"))),
     ]
+    if audits:
+        pairs.append(("audits for copies", f"{integer(audits.get('made'))}, {duration(audits.get('seconds'))} in all"))
+        pairs.append(
+            ("stopped on copying", f"yes; weights kept: {audits.get('kept')}" if audits.get("stopped") else "no")
+        )
     pairs += [(f"parameters of {n}", integer(v)) for n, v in _mapping(manifest.get("parameters")).items()]
     return [(k, v) for k, v in pairs if v]
 

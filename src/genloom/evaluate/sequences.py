@@ -38,6 +38,7 @@ from genloom.evaluate.shared import (
     LEAST_TEST,
     MOST_REFERENCE,
     MOST_SAMPLES,
+    NOTHING_HELD,
     default_number,
     describe,
     distances,
@@ -70,10 +71,7 @@ SEARCHED = "all passages of the training data"
 def evaluate_sequences(
     generator: Generator, data: Data, space: FeatureSpace, *, n: int | None, seed: int, notify: Callable[[str], None]
 ) -> Evaluation:
-    """Draw n samples and judge them, and the model's likelihood of held-out data. n None: as many as `usual_number`.
-
-    Raises InputError when the data has nothing held out.
-    """
+    """Draw n samples and judge them, and the model's likelihood of held-out data. n None: as many as `usual_number`."""
     spec = data.modality.spec
     assert isinstance(spec, Tokens)
     count = n if n is not None else usual_number(data, spec)
@@ -106,7 +104,8 @@ def judge_sequences(
     """The figures of samples x [N, T] as the spec says. The reference is what is held out; of a stream it and the
     samples are cut into pieces of equal length. scored: figures that go before the others.
 
-    Raises InputError when x does not have the spec's form or there is nothing held out.
+    Where nothing is held out, figures that need a reference say so. Raises InputError when x does not have the spec's
+    form.
     """
     begin = time.perf_counter()
     spec, modality = data.modality.spec, data.modality
@@ -117,7 +116,7 @@ def judge_sequences(
     held, splits = held_out(data, spec)
     train, samples = tokens_of(data.train, spec), from_rows(x, spec)
     if spec.stream:
-        size = max(1, min(int(samples.lengths.max()), held.total // LEAST_PIECES))
+        size = max(1, min(int(samples.lengths.max()), (held.total or train.total) // LEAST_PIECES))
         held, samples, real = pieces(held, size), pieces(samples, size), pieces(train, size)
     else:
         real = train
@@ -138,7 +137,8 @@ def judge_sequences(
     figures += trait_figures(sides, modality, len(reference))
     notices = notices_on(data, splits, len(reference), len(sides["ceiling"]), n)
     if spec.stream:
-        notices = [f"{len(reference)} held-out pieces are few: the figures are rough"] if len(reference) < 50 else []
+        few = [f"{len(reference)} held-out pieces are few: the figures are rough"] if len(reference) < 50 else []
+        notices = few if splits else notices
     loop = int(longest_loop(judged.units["samples"]).max())
     return Evaluation(
         tuple(figures),
@@ -237,20 +237,21 @@ class _Judged:
         """All figures of one side; the slow intervals of samples only."""
         units, reference, own = self.units[side], self.units["reference"], side == "samples"
         out: dict[str, Measured] = {}
-        if side in ("samples", "floor", "held"):
+        if side in ("samples", "floor", "held") and len(units):
             out |= self._against_training(side)
         if side == "held":
             return out
-        scores = bleu(units, reference)
-        for order in range(2, 6):
-            out[f"bleu_{order}"] = _mean(scores.sentences(order), 1.0)
+        if len(reference):
+            scores = bleu(units, reference)
+            for order in range(2, 6):
+                out[f"bleu_{order}"] = _mean(scores.sentences(order), 1.0)
         if len(units) > 1:
             out["self_bleu"] = _mean(self_bleu(units, SELF_ORDER).sentences(SELF_ORDER), 1.0)
         for order, share in enumerate(distinct(units), 1):
             if not math.isnan(share.value):
                 out[f"distinct_{order}"] = _share(share)
         out["repetition"] = _mean(repetition(units, REPEATED), 1.0)
-        if self.documents:
+        if self.documents and len(reference):
             a, b = units.lengths.astype(np.float64), reference.lengths.astype(np.float64)
             error = block_jackknife(length_distance, a, b) if own and min(len(a), len(b)) > 1 else 0.0
             value = length_distance(a, b)
@@ -281,12 +282,15 @@ class _Judged:
             n, reference, what = len(self.features["samples"]), len(self.features["reference"]), self.space.name
             note = too_small(name, n, reference, self.width)
         elif own is None:
-            return None
+            if reference or not (name.startswith("bleu") or (name == "length_distance" and self.documents)):
+                return None
+            note = NOTHING_HELD
         elif name.startswith("longest"):
             what, unit, reference = SEARCHED, self.training.unit, self.training.examples
             note = "" if name.endswith("verbatim") else "no interval: the longest of more samples is longer"
+            note = note or ("" if real else f"no ceiling: {NOTHING_HELD}")
         elif name == "novel_words":
-            reference = self.training.examples
+            reference, note = self.training.examples, "" if real else f"no ceiling: {NOTHING_HELD}"
         elif name.startswith("bleu"):
             note = "" if name != "bleu_2" else "mean of the samples; a run of a length that never matches counts 0.1"
         return figure_of(name, own, real, floor, (n, reference), what, note, unit)
@@ -295,7 +299,7 @@ class _Judged:
 def _features(s: Sequences, space: FeatureSpace, seed: int) -> Any:
     """[N, D] features of documents, or of pieces of a stream of at most 128 tokens."""
     if s.spec.stream:
-        s = pieces(s, min(FEATURE_PIECE, int(s.lengths.min())))
+        s = pieces(s, min(FEATURE_PIECE, int(s.lengths.min(initial=FEATURE_PIECE))))
     values, _ = features_of(space, s, limit=len(s), seed=derive(seed, "features"))
     return values.numpy()
 

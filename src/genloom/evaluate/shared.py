@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from genloom.core.batch import Batch, join
-from genloom.core.errors import InputError
 from genloom.evaluate.contracts import Data, FeatureSpace, Split
 from genloom.evaluate.evaluation import Measured
 from genloom.metrics.frechet import Gaussian, frechet_distance
@@ -20,7 +19,9 @@ from genloom.metrics.kernel import kernel_distance
 
 LEAST_TEST = 500  # with fewer test examples the validation split is added to the reference
 MOST_REFERENCE, MOST_SAMPLES = 10_000, 5_000
+MOST_RESAMPLED = 512  # features up to which the Frechet distance is measured 41 times for its interval
 LEAST_KERNEL, LEAST_NEIGHBOURS, LEAST_CLASSES = 50, 50, 20  # examples on each side without which a figure is noise
+NOTHING_HELD = "no held-out split"
 CLASS_FIGURES = {"class_entropy", "label_agreement"}  # need no reference: the classes themselves are one
 
 # -- what is held out ------------------------------------------------------------------------------
@@ -49,7 +50,9 @@ class Joined:
 
 
 def reference_split(data: Data) -> tuple[Split | Joined, tuple[str, ...]]:
-    """The held-out examples to compare with and the names of their splits. Raises InputError without any."""
+    """The held-out examples to compare with and the names of their splits; both empty where nothing is held out."""
+    if not len(data.test) + len(data.validation):
+        return data.test, ()
     if len(data.test) >= LEAST_TEST or not len(data.validation):
         chosen: Split | Joined = data.test
         names: tuple[str, ...] = ("test",)
@@ -58,8 +61,6 @@ def reference_split(data: Data) -> tuple[Split | Joined, tuple[str, ...]]:
             Joined(data.validation, data.test),
             ("validation", "test") if len(data.test) else ("validation",),
         )
-    if not len(chosen):
-        raise InputError(f"{data.name} has no held-out examples to compare with; prepare it with data.test above 0")
     return chosen, names
 
 
@@ -72,14 +73,21 @@ def default_number(train: int, reference: int) -> int:
 
 
 def distances(
-    values: NDArray[np.float32], reference: NDArray[np.float32], able: list[str], resample: bool
+    values: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    able: list[str],
+    resample: bool,
+    fitted: Gaussian | None = None,
 ) -> dict[str, Measured]:
-    """The distances among `able` between features [N, D] and [M, D]. resample False saves the slow interval."""
+    """The distances among `able` between features [N, D] and [M, D]. resample False saves the slow interval. fitted:
+    the Gaussian of the reference where it is known already."""
     out: dict[str, Measured] = {}
     if "frechet" in able:
-        error = block_jackknife(frechet, values, reference) if resample else 0.0
-        value = frechet(values, reference)
-        out["frechet"] = value, normal_interval(value, error, low=0)
+        value = frechet_distance(Gaussian.fit(values), fitted or Gaussian.fit(reference))
+        out["frechet"] = value, None
+        if values.shape[1] <= MOST_RESAMPLED:
+            error = block_jackknife(frechet, values, reference) if resample else 0.0
+            out["frechet"] = value, normal_interval(value, error, low=0)
     if "kernel" in able:
         estimate = kernel_distance(values, reference)
         out["kernel"] = estimate.value, normal_interval(estimate.value, estimate.error)
@@ -92,6 +100,8 @@ def frechet(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 def too_small(name: str, n: int, reference: int, width: int) -> str:
     """Why the figure means nothing for so few examples, or an empty text."""
+    if not reference and name not in CLASS_FIGURES:
+        return NOTHING_HELD
     least, why = {
         "frechet": (width + 2, f"a covariance of {width} features"),
         "kernel": (LEAST_KERNEL, "this figure"),
@@ -109,8 +119,9 @@ def too_small(name: str, n: int, reference: int, width: int) -> str:
 
 
 def describe(space: FeatureSpace) -> dict[str, Any]:
-    facts = getattr(space, "facts", None)
-    return {"name": space.name, "width": space.width, **({} if facts is None else asdict(facts))}
+    facts, digest = getattr(space, "facts", None), getattr(space, "digest", None)
+    known = {} if facts is None else asdict(facts)
+    return {"name": space.name, "width": space.width, **known, **({} if digest is None else {"digest": digest})}
 
 
 def notices_on(data: Data, splits: tuple[str, ...], reference: int, ceiling: int, n: int) -> list[str]:
@@ -124,7 +135,12 @@ def notices_on(data: Data, splits: tuple[str, ...], reference: int, ceiling: int
         out.append(
             f"there are only {ceiling} training examples for {n} samples: references and samples differ in number"
         )
-    if reference < LEAST_TEST:
+    if not splits:
+        out.append(
+            "nothing is held out, so copying, groups and all that is compared with held-out examples are not measured; "
+            "train with data.test above 0, or judge against other data"
+        )
+    elif reference < LEAST_TEST:
         out.append(
             f"{reference} held-out examples are few: all figures are rough, read them beside their references only"
         )

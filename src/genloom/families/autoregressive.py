@@ -252,13 +252,25 @@ class Autoregressive(Family):
 
     def _surprise(self, x: Tensor, condition: Condition) -> Tensor:
         """The network's alone."""
+        return self._scored(x, condition, lambda *given: self._cross_entropy(*given)[0])
 
-        def cost(logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-            return self._cross_entropy(logits, inputs, targets)[0]
-
+    def _scored(self, x: Tensor, condition: Condition, cost: scoring.Cost) -> Tensor:
         if self.recurrent:
             return scoring.carried(self.model, x, condition, cost)
         return scoring.windowed(self.model, x, condition, cost, self.context, self.stride)
+
+    @torch.no_grad()
+    def predictions(self, x: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
+        """[B, T - 1, V] log-probabilities in the places of x[:, 1:], each given all before it."""
+
+        def scores(logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+            return logits.float().log_softmax(-1)
+
+        logp = self._scored(x, condition, scores)
+        if self.counts is None:
+            return logp
+        pasts = F.pad(x[:, :-1], (self.counts.order - 2, 0), value=self.tokens.pad).unfold(1, self.counts.order - 1, 1)
+        return self._mix(logp.flatten(0, 1), pasts.flatten(0, 1)).view_as(logp)
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row after its first token. Exact."""

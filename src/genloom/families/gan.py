@@ -303,7 +303,7 @@ class GAN(Family):
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition, rng: Rng, options: GAN.Options) -> Tensor:
-        z, label = rng.normal_each("noise", n, self.config.latent), condition.label
+        z, label = self.noise(n, rng), condition.label
         if self.classes and label is None:  # classes as frequent as in the data
             share = torch.special.ndtr(rng.normal_each("label", n).double())
             label = torch.searchsorted(self.prior, share).clamp(max=self.classes - 1)
@@ -311,6 +311,11 @@ class GAN(Family):
             z = truncated(z, options.truncation)
         return self.decode(z, Condition(label=label))
 
+    def noise(self, n: int, rng: Rng) -> Tensor:
+        """[n, Z] standard normal."""
+        return rng.normal_each("noise", n, self.config.latent)
+
+    @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition, chunk: int = 256) -> Tensor:
         """Examples of noise z [B, Z]."""
         label = self._labels(condition)

@@ -210,6 +210,12 @@ class VAE(Family):
         likelihood: Likelihood = self.head(out)
         return likelihood.mean.clamp(-1, 1)
 
+    @torch.no_grad()
+    def activity(self, x: Tensor) -> Tensor:
+        """[D] mean KL to the standard normal of each value of the code vector, in nats (of a ladder, its top)."""
+        (mean, logvar), _ = self.coder.posterior(x)
+        return (0.5 * (mean.square() + logvar.exp() - 1 - logvar)).mean(0)
+
     # -- likelihood --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ the closed form is Dowson and Landau 1982.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,13 @@ class Gaussian:
         x -= mean
         return cls(mean, x.T @ x / (len(x) - 1))
 
+    @cached_property
+    def root(self) -> NDArray[np.float64]:
+        """The symmetric root of the covariance; eigenvalues that rounding made negative count as 0."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        return root
+
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), at least 0, in squared units of the features.
@@ -39,13 +47,6 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"the Gaussians have {a.mean.size} and {b.mean.size} dimensions")
-    cross = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
+    cross = np.linalg.svd(a.root @ b.root, compute_uv=False).sum()
     shift = a.mean - b.mean
     return float(max(0.0, shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross))
-
-
-def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The symmetric square root; eigenvalues that rounding made negative count as 0."""
-    values, vectors = np.linalg.eigh(covariance)
-    root: NDArray[np.float64] = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return root

@@ -28,6 +28,7 @@ from genloom.core.modality import Fingerprint, Modality
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid
 from genloom.data import pictures
+from genloom.metrics.looks import PictureInspector
 
 Picture = Pillow.Image
 WORKING = 512  # pixels of the shorter side that decoding keeps; unless a larger size is asked for
@@ -143,6 +144,11 @@ class Image(Modality[Picture]):
         )
         notices = tuple(n for n in (size_notice, channel_notice) if n)
         return cls(config.model_copy(update={"size": size, "channels": channels}), notices)
+
+    @classmethod
+    def inspector(cls, config: Settings) -> PictureInspector:
+        size = getattr(config, "size", None)
+        return PictureInspector(lambda sizes: parse_size(size if size is not None else _choose_size(sizes)[0]))
 
     def encode(self, example: Picture) -> Tensor:
         """[C, H, W]: the largest centred part with the aspect of the spec, resampled (Lanczos)."""

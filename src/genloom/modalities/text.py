@@ -42,6 +42,7 @@ from genloom.data.vocabulary import (
     batched,
     points,
 )
+from genloom.metrics.writing import TextInspector
 
 STREAM = 1024  # tokens of a sample from a stream, unless asked otherwise
 SMALL, DISTINCT = 5_000_000, 500  # characters in all, and different ones, up to which characters are the tokens
@@ -195,6 +196,14 @@ class Text(Modality[str]):
     def properties(self, example: str) -> dict[str, float]:
         """Code points, words (signs left out; characters of unspaced scripts) and lines that are not blank."""
         return {name: float(MEASURES[name](example)) for name in self.config.properties}
+
+    @classmethod
+    def inspector(cls, config: Settings) -> TextInspector:
+        unit = getattr(config, "unit", "auto")
+        return TextInspector(
+            _units().findall, lambda raw: encoding.detect(raw, whole=True)[0],
+            stream=unit == "stream", lines=unit == "line",
+        )  # fmt: skip
 
     @property
     def unknown(self) -> int | None:

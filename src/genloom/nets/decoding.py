@@ -16,7 +16,7 @@ from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Guide, Step
 from genloom.nets.sequence import SequenceModel, State
-from genloom.nets.stepping import Stepper
+from genloom.nets.stepping import begin
 
 Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
 
@@ -115,7 +115,7 @@ def generate(
     yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
     if place >= most:
         return
-    stepper = Stepper(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
+    stepper = begin(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
     logits, numbers = stepper.logits, uniform.double().unbind(1)
     ended: Tensor | None = None
     while True:
@@ -141,7 +141,7 @@ def generate(
         if place >= most or (ended is not None and bool(ended.all())):
             return
         if limit is not None and stepper.length >= limit:
-            stepper = Stepper(model, tokens[:, place - max(1, limit // 2) : place], start.condition, most)
+            stepper = begin(model, tokens[:, place - max(1, limit // 2) : place], start.condition, most)
             logits = stepper.logits
         else:
             logits = stepper.step(chosen)

@@ -16,7 +16,8 @@ from genloom.nets.sequence import SequenceModel
 
 PIECE = 16_384  # tokens that are scored at a time
 
-Cost = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits [B, T, V], inputs [B, T], targets [B, T]) -> nats [B, T]
+# (logits [B, T, V], inputs [B, T], targets [B, T]) -> nats [B, T], or more about each place: [B, T, ...]
+Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def carried(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost) -> Tensor:
@@ -45,7 +46,7 @@ def windowed(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost, 
     starts = starts.to(x.device)
     news = starts.diff(prepend=starts[:1] - context)  # predictions that the windows before do not have
     row = torch.arange(len(x), device=x.device).repeat_interleave(len(starts))
-    out = torch.zeros(inputs.shape, device=x.device)
+    out: Tensor | None = None
     size = max(1, PIECE // max(1, context, 0 if condition.source is None else condition.source.shape[1]))
     windows = zip(row.split(size), starts.repeat(len(x)).split(size), news.repeat(len(x)).split(size), strict=True)
     for rows, begin, new in windows:
@@ -53,8 +54,9 @@ def windowed(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost, 
         a, b = inputs[rows[:, None], places], targets[rows[:, None], places]
         nats = cost(model(a, at(condition, rows, places)), a, b)
         keep = torch.arange(context, device=x.device) >= context - new[:, None]
+        out = nats.new_zeros(*inputs.shape, *nats.shape[2:]) if out is None else out
         out[rows[:, None].expand_as(places)[keep], places[keep]] = nats[keep]
-    return out
+    return inputs.new_zeros(inputs.shape, dtype=torch.float32) if out is None else out
 
 
 def at(condition: Condition, rows: Tensor, places: Tensor) -> Condition:

@@ -10,7 +10,7 @@ Shapes: `B` rows, `D` width, `H` heads, `K` = D / H, `S` tokens that fit, `L` la
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -19,19 +19,46 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genloom.core.batch import Condition
+from genloom.nets.native.library import build_aside, library
+from genloom.nets.native.stepping import NativeStepper, supports
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
+WORTH = 256  # tokens to draw from which the step is compiled for the next process
 BLOCK = 32  # places for keys and values that are added at a time
 EPSILON = torch.finfo(torch.float32).eps  # of F.rms_norm
+
+
+class Steps(Protocol):
+    """logits [B, V] float32: what follows the tokens read at first; length: tokens seen."""
+
+    logits: Tensor
+
+    @property
+    def length(self) -> int: ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """tokens [B] int64 come next -> logits [B, V] of what follows them."""
+
+
+def begin(model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int) -> Steps:
+    """Read tokens [B, P], P >= 1, with room for `capacity` in all; condition: one for each row, or none. By the compiled
+    step where there is one and it knows the model, else by PyTorch's. Which one depends on the process and the model
+    alone."""
+    if supports(model):
+        compiled = library()
+        if compiled is not None:
+            return NativeStepper(compiled, model, tokens, condition, capacity)
+        if len(tokens) * capacity >= WORTH:
+            build_aside()
+    return Stepper(model, tokens, condition, capacity)
 
 
 class Stepper:
     """The logits after some tokens, then after each further one.
 
     tokens [B, P] int64 are read at once; logits [B, V] float32 is what follows them. condition: one for each row, or
-    none. What `step` gives is
-    for inference only (torch.inference_mode).
+    none. What `step` gives is for inference only (torch.inference_mode).
     """
 
     def __init__(self, model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int) -> None:

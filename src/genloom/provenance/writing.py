@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genloom.core.files import Finish
+from genloom.nets.native.library import kind
 from genloom.provenance import credentials, mark
 from genloom.provenance.identity import Identity
 from genloom.provenance.mark import Mark
@@ -40,8 +41,9 @@ class Batch:
 
 
 def software(device: str) -> dict[str, str]:
-    """What decides the bytes besides the run: versions and the kind of machine, nothing that names it."""
-    out = {"platform": f"{platform.system()} {platform.machine()}", "device": device}
+    """What decides the bytes besides the run: versions, the kind of machine, nothing that names it, and the step that
+    sequences are decoded by."""
+    out = {"platform": f"{platform.system()} {platform.machine()}", "device": device, "decoding": kind()}
     for name in ("genloom", "torch", "pillow"):
         out[name] = _version(name)
     return out

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from genloom.core.modality import Modality
+from genloom.core.run import WEIGHTS
 from genloom.evaluate.cost import cost_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.run.generate import save_shown
@@ -19,9 +21,17 @@ PAIRS = "copies"
 
 
 def with_run(evaluation: Evaluation, manifest: Mapping[str, Any], train: Mapping[str, Any]) -> Evaluation:
-    """The evaluation with what training cost beside what drawing cost."""
+    """The evaluation with what training cost beside what drawing cost and the digest of the weights it is of; a run of
+    another version is told."""
     drawing = (evaluation.cost or {}).get("sampling")
-    return replace(evaluation, cost=cost_of(manifest, train, drawing))
+    trained, judged = (manifest.get("versions") or {}).get("genloom"), version("genloom")
+    other = () if trained in (None, judged) else (f"trained with genloom {trained}, judged with genloom {judged}",)
+    return replace(
+        evaluation,
+        cost=cost_of(manifest, train, drawing),
+        samples={**evaluation.samples, "weights": manifest.get("files", {}).get(WEIGHTS)},
+        notices=(*evaluation.notices, *other),
+    )
 
 
 def with_pictures(

@@ -12,6 +12,7 @@ from typing import Any
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.run import CONFIG, MANIFEST, WEIGHTS, RunFolder
 from genloom.core.spec import Spec
+from genloom.nets.native.library import using
 from genloom.provenance import Marker, load_identity
 from genloom.provenance.record import Record, records_beside
 from genloom.provenance.writing import software
@@ -61,10 +62,11 @@ def reproduce(
     entry = record.entry(path.name, digest) or {}
     facts, asked = _mapping(record, "run"), _mapping(record, "asked")
     trained = Run.open(_find(path, facts, run), device)
-    now = software(next(trained.family.parameters()).device.type)
     then = _mapping(record, "software")
     try:
-        made, name = _again(trained, record.document.get("task"), asked, entry, out)
+        with using(str(then.get("decoding", "torch"))):
+            now = software(next(trained.family.parameters()).device.type)
+            made, name = _again(trained, record.document.get("task"), asked, entry, out)
     except (KeyError, TypeError, ValueError) as e:
         raise InputError(f"the record {record.path} is damaged ({type(e).__name__}: {e}); restore it") from None
     return Reproduction(

@@ -34,6 +34,7 @@ from genloom.run.prompting import columns, cut, guide_for, pieces
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
+    from genloom.evaluate.contracts import FeatureSpace
     from genloom.evaluate.evaluation import Evaluation
 
 
@@ -381,37 +382,64 @@ class Run:
         way = np.linspace(0, 1, n, dtype=np.float32)[:, None]
         return [self.decode(a + way * (b - a)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
 
-    # -- judging ------------------------------------------------------------------------------------------------------
+    # -- the data it learnt from ---------------------------------------------------------------------------------------
 
-    def evaluate(
-        self, against: Any = None, *, n: int | None = None, seed: int = 0, notify: Callable[[str], None] | None = None
-    ) -> Evaluation:
-        """Quality figures with references, written to evaluation.json and report.html.
+    def data(self, against: Any = None, notify: Callable[[str], None] = lambda _: None) -> Prepared:
+        """What the run was trained on (or `against`, also already prepared), prepared as it was then. Raises InputError
+        when it is not there or does not look alike."""
+        from genloom.data.prepare import Prepared, prepare
 
-        against: data to compare with, by default what the run was trained on. n: number of samples. Raises InputError
-        when the data is not there.
-        """
-        from genloom.data.prepare import prepare
-        from genloom.evaluate.figures import evaluate_samples
-        from genloom.run.judging import with_pictures, with_run
-
-        notify = notify or (lambda _: None)
         source = against if against is not None else self.config.data.path
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
-        prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
-        prepared = self._comparable(prepared)
+        if isinstance(source, Prepared):
+            prepared = source
+        else:
+            prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
         if prepared.modality.spec != self.modality.spec or prepared.condition.classes != self.classes:
             raise InputError(
                 f"{prepared.name} does not look like what {self.name} was trained on: "
                 f"{prepared.modality.spec} with {len(prepared.condition.classes)} classes, against "
                 f"{self.modality.spec} with {len(self.classes)}"
             )
+        return self._comparable(prepared)
+
+    # -- judging ------------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        against: Any = None,
+        *,
+        n: int | None = None,
+        seed: int = 0,
+        features: str | None = None,
+        weights: str | Path | None = None,
+        space: FeatureSpace | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> Evaluation:
+        """Quality figures with references, written to evaluation.json and report.html.
+
+        against: data to compare with, by default what the run was trained on. n: number of samples. features: where
+        distances are measured: "learned" from the data, or for images by a pretrained network, "inception" or "dinov2",
+        with the weights in a file or folder; space: such features at hand. Raises InputError when the data or the
+        weights are not there.
+        """
+        from genloom.evaluate.figures import evaluate_samples
+        from genloom.evaluate.pretrained import pretrained_for
+        from genloom.run.explaining import for_report
+        from genloom.run.judging import with_pictures, with_run
+
+        notify = notify or (lambda _: None)
+        prepared = self.data(against, notify)
         shown: list[tuple[Tensor, Tensor]] = []
-        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, notify=notify, keep=shown.extend)
+        if space is None:
+            space = pretrained_for(prepared, features, None if weights is None else Path(weights), notify=notify)
+        evaluation = evaluate_samples(self, prepared, n=n, seed=seed, space=space, notify=notify, keep=shown.extend)
         evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
         evaluation = with_pictures(evaluation, self.folder.samples, self.modality, shown)
         self.folder.write_json(self.folder.evaluation.name, evaluation.to_json())
+        notify("explaining some samples")
+        for_report(self, prepared, notify)
         self.write_report()
         return evaluation
 

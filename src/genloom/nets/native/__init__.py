@@ -1,0 +1,1 @@
+"""An optional step in C++ for models of sequences, compiled on the machine that uses it."""
