@@ -28,23 +28,28 @@ def pairs(p: Prepared) -> dict[str, str]:
     }
 
 
-def test_a_title_is_found_and_can_be_left_out(tmp_path: Path) -> None:
+def test_a_title_is_taken_when_asked_for(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", POEMS)
     p = ready(path)
-    assert any("follows from its title" in n and "data.source" in n for n in p.notices)
+    assert p.condition.source is None and any("its title is left out (data.source=title" in n for n in p.notices)
+    assert not any("title" in n for n in ready(path, DataConfig(source="none")).notices)
+    p = ready(path, DataConfig(source="title"))
+    assert not any("title" in n for n in p.notices)
     assert pairs(p) == {str(r["text"]): str(r["title"]) for r in POEMS}
     assert p.condition.source is not None and p.condition.source.shared and p.condition.source.length == 3
-    assert ready(path, DataConfig(source="none")).condition.source is None
-    two = [{**r, "question": "q"} for r in POEMS]
-    assert ready(jsonl(tmp_path / "b.jsonl", two)).condition.source is None  # not clear
     own = ready(path, DataConfig(source="title"), source_tokenizer="own")
     assert own.condition.source is not None and own.condition.source.vocab != own.modality.spec.vocab
     assert pairs(own) == pairs(p)
 
 
 def test_questions_are_answered_and_lists_of_dictionaries_are_tables() -> None:
-    p = ready([{"question": f"was {i}?", "answer": f"ja {i}"} for i in range(20)])
+    asked = [{"question": f"was {i}?", "answer": f"ja {i}"} for i in range(20)]
+    p = ready(asked)
     assert pairs(p) == {f"ja {i}": f"was {i}?" for i in range(20)}
+    assert any("each answer follows from its question" in n and "data.source=none" in n for n in p.notices)
+    assert ready(asked, DataConfig(source="none")).condition.source is None
+    unclear = ready([{**row, "title": "Titel"} for row in asked])
+    assert unclear.condition.source is None and any("question or title is left out" in n for n in unclear.notices)
 
 
 def test_properties_are_standardised_on_the_training_split(tmp_path: Path) -> None:
@@ -68,7 +73,7 @@ def test_properties_are_standardised_on_the_training_split(tmp_path: Path) -> No
 
 def test_long_sources_are_cut_with_a_count(tmp_path: Path) -> None:
     long = [{"title": "abc" * (9 if i == 0 else 1) + str(i), "text": f"t{i}"} for i in range(30)]
-    p = ready(jsonl(tmp_path / "a.jsonl", long), DataConfig(source_length=8))
+    p = ready(jsonl(tmp_path / "a.jsonl", long), DataConfig(source="title", source_length=8))
     assert any("1 source of 30 has more than 8 tokens" in n for n in p.notices)
     assert pairs(p)["t0"] == "abcabca" and pairs(p)["t1"] == "abc1"
 

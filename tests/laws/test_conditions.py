@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from examples import Documents, conditioned, digits, reversals
-from genloom.core.batch import Condition, ConditionSpec
+from genloom.core.batch import Condition, ConditionSpec, Property
 from genloom.core.config import TrainConfig
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasSurprise
@@ -132,7 +133,7 @@ def exact(a: Tensor, b: Tensor) -> float:
     return float((pad(a) == pad(b)).all(1).float().mean())
 
 
-@pytest.mark.parametrize(("cell", "steps"), [("lstm", 250), ("gru", 250)])
+@pytest.mark.parametrize(("cell", "steps"), [("transformer", 200), ("lstm", 250), ("gru", 250)])
 def test_it_learns_to_reverse_words_it_has_never_seen(cell: str, steps: int) -> None:
     data, spec, condition, held = reversals()
     depth = 2 if cell == "transformer" else 1
@@ -142,3 +143,19 @@ def test_it_learns_to_reverse_words_it_has_never_seen(cell: str, steps: int) -> 
     assert exact(x, batch.x) > 0.9
     beams = generate(family, 20, None, 0, family.Options(beams=3), batch.condition[slice(0, 20)])
     assert exact(beams, batch.x[:20]) > 0.85
+
+
+@pytest.mark.parametrize(("cell", "steps"), [("transformer", 200), ("gru", 200)])
+def test_samples_are_as_long_as_asked_for(cell: str, steps: int) -> None:
+    draw = np.random.Generator(np.random.PCG64(1))
+    lengths = torch.from_numpy(draw.integers(1, 9, size=1000)).float()
+    documents = [torch.tensor([2, *draw.integers(3, 8, size=int(k)).tolist(), 1]) for k in lengths]
+    mean, std = float(lengths.mean()), float(lengths.std(unbiased=False))
+    condition = ConditionSpec(properties=(Property("characters", mean, std, 1.0, 8.0),))
+    data = Documents(documents, properties=(lengths[:, None] - mean) / std)
+    family = learnt(data, Tokens(10, 8, 0, 2, 1), condition, steps, cell=cell, depth=2 if cell == "transformer" else 1)
+    asked = torch.arange(1.0, 9).repeat_interleave(20)
+    x = generate(family, len(asked), None, 0, family.Options(), Condition(properties=(asked[:, None] - mean) / std))
+    assert float(((x > 2).sum(1) - asked).abs().mean()) < 0.5
+    free = (generate(family, len(asked), None, 0, family.Options()) > 2).sum(1).float()
+    assert abs(float(free.mean()) - mean) < 1 and float(free.std()) > 0.7 * std

@@ -50,7 +50,8 @@ class DataConfig(Settings):
     label: str | None = setting(None, "Column or field of the labels; None finds it by name, 'none' takes no labels.")
     properties: tuple[str, ...] = setting((), "Columns of numbers that samples can be asked for, as in [likes,length].")
     source: str | None = setting(
-        None, "Column or field of the text that examples follow from; None finds it by name, 'none' takes none."
+        None,
+        "Column or field of the text that examples follow from; None finds that of answers, 'none' takes none.",
     )
     source_length: int = setting(512, "Tokens of a source; of longer ones the beginning is read.", unit="tokens", ge=2)
     validation: float = setting(0.05, "Share held out for validation, by content hash.", unit="share", ge=0, lt=0.5)

@@ -34,7 +34,8 @@ EACH = 2  # examples that a label has on average, unless the column was asked fo
 @dataclass(frozen=True)
 class Columns:
     """Names of the columns of text, label, split, properties and source. asked: whether the label column was.
-    found_source: whether the source was found by its name."""
+    pair: whether the names of text and source said that they belong together. maybe: columns that the text could follow
+    from, but that nobody asked for."""
 
     text: str
     label: str | None
@@ -42,7 +43,8 @@ class Columns:
     asked: bool
     properties: tuple[str, ...] = ()
     source: str | None = None
-    found_source: bool = False
+    pair: bool = False
+    maybe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,15 @@ def choose(name: str, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Column
             )
         text = known or max(others, key=lambda n: others[n])
     label = None if labels == text else labels
-    found = None
+    taken = (text, label, split, *properties)
+    maybe: tuple[str, ...] = ()
     if asked.source is None:
-        found = _source(rows, [lower[n] for n in SOURCES if n in lower], (text, label, split, *properties))
-    return Columns(text, label, split, wanted_label is not None, properties, source or found, found is not None)
-
-
-def _source(rows: Sequence[Mapping[str, Any]], named: Sequence[str], taken: Sequence[str | None]) -> str | None:
-    """The one column that by its name and values holds what the text follows from; None where it is not clear."""
-    free = [n for n in named if n not in taken and _length(rows, n)]
-    return free[0] if len(free) == 1 else None
+        maybe = tuple(lower[n] for n in SOURCES if n in lower and lower[n] not in taken and _length(rows, lower[n]))
+    # An answer alone makes no sense, and a question beside it is no accident. A text beside its title is whole.
+    pair = text.lower() in ANSWERS and len(maybe) == 1
+    if pair:
+        source, maybe = maybe[0], ()
+    return Columns(text, label, split, wanted_label is not None, properties, source, pair, maybe)
 
 
 def _named(name: str, column: str, lower: Mapping[str, str]) -> str:
@@ -141,11 +142,14 @@ def find_columns(blobs: Sequence[Blob], asked: Asked) -> tuple[Columns, str]:
             found = choose(blob.name, rows, asked)
             alone = asked.text is not None or len({str(k) for row in rows for k in row}) == 1
             said = [] if alone else [f"the text is in {found.text} (data.column names another column)"]
-            if found.found_source:
+            if found.pair:
                 said.append(
-                    f"each text follows from its {found.source}, which samples can be given with --source "
-                    "(data.source names another column, data.source=none takes none)"
+                    f"each {found.text} follows from its {found.source}: the model learns it given that, samples take "
+                    "it with --source, and likelihoods are given it (data.source=none trains on the text alone)"
                 )
+            elif found.maybe:
+                which = " or ".join(found.maybe)
+                said.append(f"its {which} is left out (data.source={found.maybe[0]} has the texts follow from it)")
             return found, "; ".join(said)
         reason = reason or f"{blob.name}: it has no rows"
     raise InputError(f"no table can be read; the first is {reason}")

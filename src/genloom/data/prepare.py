@@ -141,8 +141,10 @@ def prepare(
 
 def source_of(data: Any, cls: type[Modality[Any]], settings: Settings, config: DataConfig) -> Source:
     """The source of `data` as the modality reads it. Raises InputError."""
-    if isinstance(cls, Opens):
-        return cls.open(data, settings, config)
+    return cls.open(data, settings, config) if isinstance(cls, Opens) else _open(data, cls, config)
+
+
+def _open(data: Any, cls: type[Modality[Any]], config: DataConfig) -> Source:
     if config.source not in (None, "none"):
         raise InputError("data.source is for tables of text; leave it out")
     return open_source(data, cls.extensions, config.properties)

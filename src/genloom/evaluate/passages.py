@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.batch import Condition
-from genloom.core.errors import InputError
 from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import derive
 from genloom.core.spec import Tokens

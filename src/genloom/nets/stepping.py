@@ -42,9 +42,11 @@ class Steps(Protocol):
 
 
 def begin(model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int) -> Steps:
-    """Read tokens [B, P], P >= 1, with room for `capacity` in all; condition: one for each row, or none. By the compiled
-    step where there is one and it knows the model, else by PyTorch's. Which one depends on the process and the model
-    alone."""
+    """Read tokens [B, P], P >= 1, with room for `capacity` in all; condition: one for each row, or none.
+
+    By the compiled step where there is one and it knows the model, else by PyTorch's. Which one depends on the process
+    and the model alone.
+    """
     if supports(model):
         compiled = library()
         if compiled is not None:

@@ -43,9 +43,10 @@ class CrossAttention(nn.Module):
         self.q = nn.Linear(width, width, bias=False)
         self.kv = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        zero(self.out)
-        for layer in (self.q, self.kv):
-            nn.init.normal_(layer.weight, std=0.7 * width**-0.5)
+        # Unlike the other branches this one does not begin at zero: where to look in a source is only learnt through
+        # what comes out, and a model that hears nothing of it first learns to do without.
+        for layer, std in ((self.q, 0.7), (self.kv, 0.7), (self.out, 0.5)):
+            nn.init.normal_(layer.weight, std=std * width**-0.5)
 
     def keys_and_values(self, features: Tensor) -> list[Tensor]:
         """features [B, S, D] -> keys and values [B, H, S, K]."""

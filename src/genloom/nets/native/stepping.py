@@ -24,7 +24,8 @@ from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
 CELLS = {"lstm": 1, "gru": 2}  # 0: a Transformer
 KNOWN = re.compile(
-    r"inputs\.properties\.\d\.(weight|bias)|inputs\.(token|label|position|beside\.\d+|tables\.\d+|made_of)\.weight|head\.weight|head_of_parts\.weight"
+    r"inputs\.(token|label|position|beside\.\d+|tables\.\d+|made_of)\.weight|head\.weight|head_of_parts\.weight"
+    r"|inputs\.properties\.\d\.(weight|bias)"
     r"|body\.skip|body\.layers\.\d+\.((qkv|out|up|down)\.weight|(weight|bias)_(ih|hh)_l0)"
 )
 
