@@ -14,7 +14,7 @@ from examples import Documents, conditioned, digits, reversals
 from genloom.core.batch import Condition, ConditionSpec, Property
 from genloom.core.config import TrainConfig
 from genloom.core.errors import InputError
-from genloom.core.family import Family, HasSurprise
+from genloom.core.family import Family, HasPredictions, HasSurprise
 from genloom.core.loop import Loop
 from genloom.core.spec import Tokens
 from genloom.families import family_names, find_family
@@ -76,6 +76,9 @@ def test_token_by_token_equals_the_whole_row_with_conditions(name: str, variant:
     told = torch.stack([s.logp for s in steps], 1)
     allowed = -family.surprise(x, condition)
     torch.testing.assert_close(told, allowed, rtol=1e-3, atol=1e-4)
+    assert isinstance(family, HasPredictions)
+    logp = family.predictions(x, condition).gather(2, x[:, 1:, None])[..., 0]
+    torch.testing.assert_close(logp[allowed < 0], allowed[allowed < 0])
 
 
 @pytest.mark.parametrize(("name", "variant"), SEQUENTIAL)

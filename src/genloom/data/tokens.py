@@ -77,7 +77,8 @@ class SequenceBuilder(Builder):
         _write_origins(folder, items, usable[order])
         digest = hashlib.sha256(json.dumps([counts, modality.state(), classes], sort_keys=True).encode())
         digest.update(digests[usable[order]].tobytes() + (labels[order].tobytes() if classes else b""))
-        digest.update(json.dumps([names, source]).encode() + values.tobytes())
+        if names or source:
+            digest.update(json.dumps([names, source]).encode() + values.tobytes())
         return {
             "state": modality.state(), "classes": classes, "counts": counts, "notices": self.notices,
             "properties": [asdict(p) for p in measured(names, values[: counts[0]])], "source": source,

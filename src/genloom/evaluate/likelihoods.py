@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genloom.core.batch import Batch, Condition
+from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.family import Family, HasSurprise
 from genloom.core.modality import Modality, Sequential
 from genloom.core.spec import Tokens
@@ -147,11 +147,13 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
     for model in (counts, single):
         model.fit(train.tokens)
     context, stride = int(family.context), int(family.stride)
-    scored = _Scored(family, counts, single, family.honours() - {"known"})
-    figures, losing = scored.figures(whole(held, context, data.modality), _how(context, stride, spec))
+    honoured = family.honours() - {"known"}
+    scored = _Scored(family, counts, single, honoured)
+    how = _how(context, stride, spec) + _given(data.condition, honoured)
+    figures, losing = scored.figures(whole(held, context, data.modality), how)
     short = windows(held, data.modality)
     if len(short.sizes["token"]):
-        more, worse = scored.window_figures(short)
+        more, worse = scored.window_figures(short, _given(data.condition, honoured))
         figures, losing = figures[:2] + more + figures[2:], losing + worse
     return Likelihoods(tuple(figures), (*notices, *losing))
 
@@ -169,6 +171,14 @@ def _how(context: int, stride: int, spec: Tokens) -> str:
     if stride:
         return f"every held-out token given those before it in a window of {context:,} tokens that moves by {stride:,}"
     return f"every held-out token given all before it{'' if spec.stream else ' in its example'}, by a carried state"
+
+
+def _given(spec: ConditionSpec, honoured: frozenset[str]) -> str:
+    """What a model knows of an example beside its tokens, for figures that are not to be compared with those of models
+    that do not."""
+    there = {"properties": bool(spec.properties), "source": spec.source is not None}
+    names = [name for name in there if there[name] and name in honoured]
+    return f", given also its {' and '.join(names)}" if names else ""
 
 
 def _beginning(s: Sequences, most: int) -> Sequences:
@@ -224,14 +234,14 @@ class _Scored:
         out.append(figure_of("perplexity", _exp(value), None, _exp(floor), n, how, bound.rstrip("; ")))
         return out, _losing(mean["own"], mean["counts"], "token", "")
 
-    def window_figures(self, plan: Plan) -> tuple[list[Figure], list[str]]:
-        """The figure in windows of 64; per character where the modality counts them."""
+    def window_figures(self, plan: Plan, given: str) -> tuple[list[Figure], list[str]]:
+        """The figure in windows of 64; per character where the modality counts them. given: what is known besides."""
         if not plan.sizes.get("character", np.zeros(1)).sum():
             return [], []
         own, known, alone = self._nats(plan)
         sizes = plan.sizes["character"]
         value, floor, single = (ratio(v, sizes) for v in (own, known, alone))
-        how = f"windows that predict {WINDOW} tokens each and know nothing of the window before"
+        how = f"windows that predict {WINDOW} tokens each and know nothing of the window before{given}"
         note = f"counts of single tokens get {single[0]:.4g}"
         n = (int(plan.sizes["token"].sum()), len(sizes))
         figure = figure_of("nats_per_character_64", value, None, floor, n, how, note)
