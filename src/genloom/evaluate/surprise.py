@@ -80,8 +80,8 @@ def surprise_of(
     condition: Condition = Condition(),  # noqa: B008 (frozen)
     known: int = 1,
 ) -> Surprise:
-    """Of tokens as the spec says, the first `known` of which are only context (bos, or what goes before in a stream). condition: class,
-    properties and source, with one row.
+    """Of tokens as the spec says, the first `known` of which are only context (bos, or what goes before in a stream).
+    condition: class, properties and source, with one row.
 
     Raises ValueError for a family that makes no predictions of tokens.
     """

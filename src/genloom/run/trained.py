@@ -28,6 +28,7 @@ from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
+from genloom.run.alike import alike
 from genloom.run.asking import Values, asked_for
 from genloom.run.generate import generate, save_shown, spread_labels
 from genloom.run.prompting import columns, cut, guide_for, pieces
@@ -396,13 +397,7 @@ class Run:
             prepared = source
         else:
             prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
-        if prepared.modality.spec != self.modality.spec or prepared.condition.classes != self.classes:
-            raise InputError(
-                f"{prepared.name} does not look like what {self.name} was trained on: "
-                f"{prepared.modality.spec} with {len(prepared.condition.classes)} classes, against "
-                f"{self.modality.spec} with {len(self.classes)}"
-            )
-        return self._comparable(prepared)
+        return alike(prepared, self.name, self.modality.spec, self.condition)
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
@@ -442,18 +437,6 @@ class Run:
         for_report(self, prepared, notify)
         self.write_report()
         return evaluation
-
-    def _comparable(self, prepared: Prepared) -> Prepared:
-        """The data with its properties and sources as this run was told them. Raises InputError without them."""
-        own, other = self.condition, prepared.condition
-        names, found = ([p.name for p in c.properties] for c in (own, other))
-        vocab = [None if c.source is None else (c.source.vocab, c.source.shared) for c in (own, other)]
-        if names != found or vocab[0] != vocab[1]:
-            raise InputError(
-                f"{prepared.name} does not have the conditions that {self.name} was trained with: properties "
-                f"{', '.join(names) or 'none'}, {'sources of the same kind' if own.source else 'no sources'}"
-            )
-        return prepared.under(replace(own, counts=other.counts))
 
     def write_report(self) -> Path:
         """report.html and the model card, README.md, from what is in the folder. Returns the report's path."""
