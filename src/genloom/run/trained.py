@@ -65,9 +65,8 @@ class Run:
             config = resolve([values], modality_class.Config, family_class.Config)
             modality = modality_class.from_state(state["modality"])
             condition, spec = ConditionSpec.from_json(state["condition"]), spec_from_json(state["spec"])
-            own = state.get("source")
-            shared = modality if condition.source is not None else None
-            source = shared if own is None else modality_class.from_state(own)
+            own = state.get("source") or (state["modality"] if condition.source is not None else None)
+            source = None if own is None else modality_class.from_state(own)
             family = family_class(spec, config.family, condition)
         except (KeyError, TypeError, ValueError) as e:
             raise InputError(
@@ -393,11 +392,9 @@ class Run:
         source = against if against is not None else self.config.data.path
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
-        if isinstance(source, Prepared):
-            prepared = source
-        else:
-            prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
-        return alike(prepared, self.name, self.modality.spec, self.condition)
+        if not isinstance(source, Prepared):
+            source = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
+        return alike(source, self.name, self.modality.spec, self.condition)
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
