@@ -83,7 +83,7 @@ def test_a_stream_is_scored_whole_and_every_token_once(book: Prepared) -> None:
     assert plan.sizes["token"].sum() == held.total - 1
     t = torch.from_numpy(held.tokens.astype(np.int64))
     by_hand = -model.log_p.detach()[t[:-1], t[1:]].double().sum()
-    nats = plan.nats(model.surprise, torch.device("cpu"), False)
+    nats = plan.nats(model.surprise, torch.device("cpu"), frozenset())
     assert nats.sum() == pytest.approx(float(by_hand), rel=1e-6)
     # all but the beginning of the text has the context before it
     assert {known for _, known in plan.batches} == {0, model.context}

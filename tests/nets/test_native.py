@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError
 from genloom.nets import decoding, stepping
 from genloom.nets.decoding import Filters, Start, generate
@@ -29,11 +30,20 @@ CELLS = ("transformer", "lstm", "gru")
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "labels and softcap": {"classes": 3, "softcap": 3.0},
+    "properties": {"properties": 2},
+    "labels and properties": {"classes": 3, "properties": 2},
     "large vocabulary, hashed 6-grams": {"vocab": 3000, "ngrams": 6, "rows": 200},
     "stream": {"boundary": None, "rows": 10_000},
     "codes of a grid": {"ngrams": 1, "neighbours": (2, 5), "positions": CONTEXT, "parts": True},
     "odd widths": {"width": 28, "hidden": 37, "vocab": 19},
     "wide": {"width": 1080, "hidden": 1100, "depth": 1},
+}
+LABELS = torch.tensor([0, 1, 2, 3, 3])
+VALUES = torch.tensor([[0.5, -1], [2, torch.nan], [torch.nan, torch.nan], [-30, 0], [0.1, 0.2]])
+CONDITIONS = {
+    "labels and softcap": Condition(LABELS),
+    "properties": Condition(properties=VALUES),
+    "labels and properties": Condition(LABELS, VALUES),
 }
 
 
@@ -73,9 +83,9 @@ def text(rows: int, vocab: int) -> Tensor:
     return torch.randint(BOS, vocab, (rows, CONTEXT), generator=torch.Generator().manual_seed(3))
 
 
-def forced(net: SequenceModel, x: Tensor, label: Tensor | None, first: int, lib: ctypes.CDLL) -> Tensor:
+def forced(net: SequenceModel, x: Tensor, given: Condition, first: int, lib: ctypes.CDLL) -> Tensor:
     """[B, T - first + 1, V] logits after x[:, :first] at once and then each further token."""
-    steps = NativeStepper(lib, net, x[:, :first], label, CONTEXT)
+    steps = NativeStepper(lib, net, x[:, :first], given, CONTEXT)
     return torch.stack([steps.logits, *(steps.step(t) for t in x[:, first:].unbind(1))], 1)
 
 
@@ -84,32 +94,33 @@ def forced(net: SequenceModel, x: Tensor, label: Tensor | None, first: int, lib:
 def test_its_logits_are_the_models_whatever_is_read_at_once(cell: str, variant: str, compiled: ctypes.CDLL) -> None:
     net = model(cell, **VARIANTS[variant])
     x = text(5, net.inputs.vocab)
-    label = torch.tensor([0, 1, 2, 3, 3]) if "classes" in VARIANTS[variant] else None
+    given = CONDITIONS.get(variant, Condition())
     with torch.no_grad():
-        expected = torch.log_softmax(net(x, label), 2)
+        expected = torch.log_softmax(net(x, given), 2)
         for first in (1, 7, CONTEXT):
-            logp = torch.log_softmax(forced(net, x, label, first, compiled), 2)
+            logp = torch.log_softmax(forced(net, x, given, first, compiled), 2)
             torch.testing.assert_close(logp, expected[:, first - 1 :], atol=2e-5, rtol=1e-5)
 
 
 def test_tied_weights_and_no_label_given(compiled: ctypes.CDLL) -> None:
     net, x = model(tied=True, classes=2), text(3, 11)
     with torch.no_grad():
-        torch.testing.assert_close(forced(net, x, None, 4, compiled), net(x)[:, 3:], atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(forced(net, x, Condition(), 4, compiled), net(x)[:, 3:], atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("variant", ["plain", "odd widths"])
+@pytest.mark.parametrize("variant", ["plain", "odd widths", "properties"])
 def test_a_rows_numbers_are_equal_to_the_last_bit_whatever_is_computed_with_it(
     cell: str, variant: str, compiled: ctypes.CDLL
 ) -> None:
     net = model(cell, **VARIANTS[variant])
     x = text(70, net.inputs.vocab)
     with torch.no_grad():
-        whole = forced(net, x, None, 9, compiled)
+        given = Condition(properties=torch.randn(70, 2) if variant == "properties" else None)
+        whole = forced(net, x, given, 9, compiled)
         for rows in (slice(0, 1), slice(1, 3), slice(3, 6), slice(10, 23), slice(69, 70)):
-            assert torch.equal(forced(net, x[rows], None, 9, compiled), whole[rows])
-        assert torch.equal(forced(net, x[4:5], None, 1, compiled)[:, 8:], whole[4:5])
+            assert torch.equal(forced(net, x[rows], given[rows], 9, compiled), whole[rows])
+        assert torch.equal(forced(net, x[4:5], given[4:5], 1, compiled)[:, 8:], whole[4:5])
 
 
 def run(net: SequenceModel, begin: Start, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,10 +170,10 @@ def test_tokens_labels_and_places_that_are_not_there_are_refused(compiled: ctype
     net = model(classes=2)
     one = torch.ones(1, 1, dtype=torch.long)
     with pytest.raises(IndexError, match="vocabulary"):
-        NativeStepper(compiled, net, 11 * one, None, 4)
-    with pytest.raises(IndexError, match="label"):
-        NativeStepper(compiled, net, one, torch.tensor([3]), 4)
-    steps = NativeStepper(compiled, net, one, None, 2)
+        NativeStepper(compiled, net, 11 * one, Condition(), 4)
+    with pytest.raises(IndexError):
+        NativeStepper(compiled, net, one, Condition(torch.tensor([3])), 4)
+    steps = NativeStepper(compiled, net, one, Condition(), 2)
     steps.step(one[0])
     with pytest.raises(IndexError, match="place"):
         steps.step(one[0])
@@ -206,7 +217,7 @@ def test_a_record_is_followed_to_the_step_it_names(tmp_path: Path, monkeypatch: 
     assert library.kind() == "compiled"
     with library.using("torch"):
         assert library.kind() == "torch" and isinstance(
-            stepping.begin(model(), torch.full((1, 1), BOS), None, 4), stepping.Stepper
+            stepping.begin(model(), torch.full((1, 1), BOS), Condition(), 4), stepping.Stepper
         )
     monkeypatch.setenv("GENLOOM_CACHE", str(tmp_path))
     code = "from genloom.nets.native import library as l\nwith l.using('compiled'): print(l.kind())"
@@ -267,5 +278,5 @@ def test_long_sampling_has_it_compiled_for_the_next_process_and_does_not_wait(
     x = torch.full((2, 1), BOS)
     with builds_aside() as started, contextlib.ExitStack() as stack:
         stack.callback(library._found.cache_clear)
-        assert isinstance(stepping.begin(model(), x, None, 10), stepping.Stepper) and not started
-        assert isinstance(stepping.begin(model(), x, None, 1000), stepping.Stepper) and len(started) == 1
+        assert isinstance(stepping.begin(model(), x, Condition(), 10), stepping.Stepper) and not started
+        assert isinstance(stepping.begin(model(), x, Condition(), 1000), stepping.Stepper) and len(started) == 1

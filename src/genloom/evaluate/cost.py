@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genloom.core.batch import Condition
 from genloom.core.family import Family
 from genloom.evaluate.contracts import Generator
 
@@ -30,10 +31,10 @@ class Watched:
         return self.generator.family
 
     def sample_tensor(
-        self, n: int, *, seed: int = 0, options: Mapping[str, Any] | None = None
+        self, n: int, *, seed: int = 0, given: Condition | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         begin = time.perf_counter()
-        self.x, self.labels = self.generator.sample_tensor(n, seed=seed, options=options)
+        self.x, self.labels = self.generator.sample_tensor(n, seed=seed, given=given, options=options)
         seconds = max(time.perf_counter() - begin, 1e-9)
         device = next((p.device.type for p in self.family.parameters()), "cpu")
         threads = torch.get_num_threads()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genloom.core.batch import Batch, Condition
+from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.family import Family, HasLatent, HasLikelihood, HasSurprise
 from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import Rng, derive
@@ -45,25 +45,29 @@ class Plan:
     sizes: dict[str, Floats]
 
     @torch.no_grad()
-    def nats(self, surprise: Surprise, device: torch.device, labelled: bool) -> Floats:
-        """[R] nats of each row."""
+    def nats(self, surprise: Surprise, device: torch.device, honoured: frozenset[str]) -> Floats:
+        """[R] nats of each row, given its conditions among `honoured`."""
         out = []
         for batch, known in self.batches:
             b = batch.to(device)
-            condition = b.condition if labelled else Condition()
-            out.append(surprise(b.x, condition)[:, known:].double().sum(1).cpu().numpy())
+            out.append(surprise(b.x, b.condition.only(honoured))[:, known:].double().sum(1).cpu().numpy())
         return np.concatenate(out)
 
 
-def plan(s: Sequences, begins: Ints, lengths: Ints, known: Ints, labels: Ints | None, modality: object) -> Plan:
-    """The rows of `lengths` tokens at `begins`, of which the first `known` predictions are not counted."""
+def plan(s: Sequences, begins: Ints, lengths: Ints, known: Ints, owner: Ints, modality: object) -> Plan:
+    """The rows of `lengths` tokens at `begins`, of which the first `known` predictions are not counted. owner: the
+    examples whose conditions they have."""
     assert isinstance(modality, Modality) and isinstance(modality, Sequential)
     order = np.lexsort((known, lengths))
     begins, lengths, known = begins[order], lengths[order], known[order]
-    rows = taken(s, begins, lengths, None if labels is None else labels[order])
+    rows = taken(s, begins, lengths, owner[order])
+    read = np.zeros(len(rows), dtype=np.int64)
+    if rows.conditions is not None:
+        read = rows.conditions.lengths(np.arange(len(rows)))
+    widest = int(read.max(initial=0))
     batches, first = [], 0
     while first < len(rows):
-        last = min(len(rows), first + max(1, TOGETHER // int(lengths[first])))
+        last = min(len(rows), first + max(1, TOGETHER // max(widest, int(lengths[first]))))
         # documents of like length together; rows with another number of known tokens apart
         last = min(last, int(np.searchsorted(lengths, 2 * lengths[first], side="right")))
         apart = np.flatnonzero(known[first:last] != known[first])
@@ -82,13 +86,12 @@ def whole(s: Sequences, context: int, modality: object) -> Plan:
     """Every token given all before it: documents as they are, a stream in blocks that follow on `context` tokens."""
     if not s.spec.stream:
         long = np.flatnonzero(s.lengths > 1)
-        labels = None if s.labels is None else s.labels[long]
-        return plan(s, s.starts[:-1][long], s.lengths[long], np.zeros(len(long), dtype=np.int64), labels, modality)
+        return plan(s, s.starts[:-1][long], s.lengths[long], np.zeros(len(long), dtype=np.int64), long, modality)
     size = max(1, min(BLOCK, (s.total - 1) // LEAST_BLOCKS))
     first = np.arange(0, s.total - 1, size)  # the token before the first that a block predicts
     known = np.minimum(first, min(context, BLOCK))
     ends = np.minimum(first + size + 1, s.total)
-    return plan(s, first - known, ends - first + known, known, _labels_at(s, first), modality)
+    return plan(s, first - known, ends - first + known, known, _owners(s, first), modality)
 
 
 def windows(s: Sequences, modality: object, size: int = WINDOW) -> Plan:
@@ -97,17 +100,17 @@ def windows(s: Sequences, modality: object, size: int = WINDOW) -> Plan:
     if s.spec.stream:
         first = np.arange((s.total - 1) // size) * size
         lengths = np.full(len(first), size + 1)
-        return plan(s, first, lengths, np.zeros_like(first), _labels_at(s, first), modality)
+        return plan(s, first, lengths, np.zeros_like(first), _owners(s, first), modality)
     counts = np.maximum(0, -(-(s.lengths - 1) // size))
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     first = np.repeat(s.starts[:-1], counts) + place * size
     lengths = np.minimum(size + 1, np.repeat(s.starts[1:], counts) - first)
-    labels = None if s.labels is None else np.repeat(s.labels, counts)
-    return plan(s, first, lengths, np.zeros_like(first), labels, modality)
+    owner = np.repeat(np.arange(len(s)), counts)
+    return plan(s, first, lengths, np.zeros_like(first), owner, modality)
 
 
-def _labels_at(s: Sequences, at: Ints) -> Ints | None:
-    return None if s.labels is None else s.labels[np.searchsorted(s.starts, at, side="right") - 1]
+def _owners(s: Sequences, at: Ints) -> Ints:
+    return np.searchsorted(s.starts, at, side="right") - 1
 
 
 def ratio(nats: Floats, sizes: Floats) -> Measured:
@@ -153,11 +156,13 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
         model.fit(train.tokens)
     context, stride = int(family.context), int(family.stride)
     assert isinstance(family, Family)
-    scored = _Scored(family, counts, single, "label" in family.honours(), family)
-    figures, losing = scored.figures(whole(held, context, data.modality), _how(context, stride, spec))
+    honoured = family.honours() - {"known"}
+    scored = _Scored(family, counts, single, honoured, family)
+    how = _how(context, stride, spec) + _given(data.condition, honoured)
+    figures, losing = scored.figures(whole(held, context, data.modality), how)
     short = windows(held, data.modality)
     if len(short.sizes["token"]):
-        more, worse = scored.window_figures(short)
+        more, worse = scored.window_figures(short, _given(data.condition, honoured))
         figures, losing = figures[:2] + more + figures[2:], losing + worse
     return Likelihoods(tuple(figures), (*notices, *losing))
 
@@ -199,7 +204,7 @@ def _of_documents(family: Family, data: Data, notify: Callable[[str], None]) -> 
     counts, single = KneserNey(spec.vocab, **borders), KneserNey(spec.vocab, 1, **borders)
     for model in (counts, single):
         model.fit(train.tokens)
-    scored = _Scored(Whole(family, family.exact, spec.length), counts, single, "label" in family.honours(), family)
+    scored = _Scored(Whole(family, family.exact, spec.length), counts, single, family.honours() - {"known"}, family)
     figures, losing = scored.figures(whole(held, spec.length, data.modality), f"{len(held):,} held-out examples, whole")
     if isinstance(family, HasLatent):
         figures.append(active_latents(family, held))
@@ -224,6 +229,14 @@ def _how(context: int, stride: int, spec: Tokens) -> str:
     return f"every held-out token given all before it{'' if spec.stream else ' in its example'}, by a carried state"
 
 
+def _given(spec: ConditionSpec, honoured: frozenset[str]) -> str:
+    """What a model knows of an example beside its tokens, for figures that are not to be compared with those of models
+    that do not."""
+    there = {"properties": bool(spec.properties), "source": spec.source is not None}
+    names = [name for name in there if there[name] and name in honoured]
+    return f", given also its {' and '.join(names)}" if names else ""
+
+
 def _beginning(s: Sequences, most: int) -> Sequences:
     """The first `most` tokens of a stream, or as many examples as have at most so many, but one at least."""
     if s.spec.stream:
@@ -233,7 +246,8 @@ def _beginning(s: Sequences, most: int) -> Sequences:
         )
     n = max(1, int(np.searchsorted(s.starts, most, side="right")) - 1)
     labels = None if s.labels is None else s.labels[:n]
-    return Sequences(s.spec, s.tokens[: s.starts[n]], s.starts[: n + 1], labels, list)
+    more = None if s.conditions is None else s.conditions[:n]
+    return Sequences(s.spec, s.tokens[: s.starts[n]], s.starts[: n + 1], labels, list, more)
 
 
 @dataclass(frozen=True)
@@ -243,16 +257,16 @@ class _Scored:
     family: HasSurprise
     counts: KneserNey
     single: KneserNey
-    labelled: bool
+    honoured: frozenset[str]
     module: Family
 
     def _nats(self, plan: Plan) -> tuple[Floats, Floats, Floats]:
         device = next(self.module.parameters()).device
-        own = plan.nats(self.family.surprise, device, self.labelled)
+        own = plan.nats(self.family.surprise, device, self.honoured)
         return own, self._counted(plan, self.counts), self._counted(plan, self.single)
 
     def _counted(self, plan: Plan, model: KneserNey) -> Floats:
-        return plan.nats(lambda x, _: model.surprise(x), torch.device("cpu"), False)
+        return plan.nats(lambda x, _: model.surprise(x), torch.device("cpu"), frozenset())
 
     def figures(self, plan: Plan, how: str) -> tuple[list[Figure], list[str]]:
         """The figures of the whole split, and what must be said of them."""
@@ -276,14 +290,14 @@ class _Scored:
         out.append(figure_of("perplexity", _exp(value), None, _exp(floor), n, how, bound.rstrip("; ")))
         return out, _losing(mean["own"], mean["counts"], "token", "")
 
-    def window_figures(self, plan: Plan) -> tuple[list[Figure], list[str]]:
-        """The figure in windows of 64; per character where the modality counts them."""
+    def window_figures(self, plan: Plan, given: str) -> tuple[list[Figure], list[str]]:
+        """The figure in windows of 64; per character where the modality counts them. given: what is known besides."""
         if not plan.sizes.get("character", np.zeros(1)).sum():
             return [], []
         own, known, alone = self._nats(plan)
         sizes = plan.sizes["character"]
         value, floor, single = (ratio(v, sizes) for v in (own, known, alone))
-        how = f"windows that predict {WINDOW} tokens each and know nothing of the window before"
+        how = f"windows that predict {WINDOW} tokens each and know nothing of the window before{given}"
         note = f"counts of single tokens get {single[0]:.4g}"
         n = (int(plan.sizes["token"].sum()), len(sizes))
         figure = figure_of("nats_per_character_64", value, None, floor, n, how, note)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from genloom.core.batch import Condition
 from genloom.core.family import Family, HasPredictions
@@ -78,10 +77,11 @@ def surprise_of(
     tokens: Sequence[int],
     source: str,
     *,
-    label: Tensor | None = None,
+    condition: Condition = Condition(),  # noqa: B008 (frozen)
     known: int = 1,
 ) -> Surprise:
     """Of tokens as the spec says, the first `known` of which are only context (bos, or what goes before in a stream).
+    condition: class, properties and source, with one row.
 
     Raises ValueError for a family that makes no predictions of tokens.
     """
@@ -91,8 +91,8 @@ def surprise_of(
     device = next(family.parameters()).device
     used = list(tokens[: known + MOST])
     x = torch.tensor(used, device=device)[None]
-    condition = Condition(label=None if label is None or "label" not in family.honours() else label[:1].to(device))
-    logp = family.predictions(x, condition)[0, known - 1 :].float()
+    given = condition.only(family.honours() - {"known"}).map(lambda t: t.to(device))
+    logp = family.predictions(x, given)[0, known - 1 :].float()
     there = x[0, known:]
     own = logp.gather(1, there[:, None])
     rank = (logp > own).sum(1) + 1

@@ -190,7 +190,9 @@ class SequenceGAN(Family):
 
     def _likelihood(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Cross-entropy over all places of x [B, T] (micro-batches add up), and nats per token."""
-        nats, counted = self._cross_entropy(self.generator(x[:, :-1], _along(label, x)), x[:, :-1], x[:, 1:])
+        nats, counted = self._cross_entropy(
+            self.generator(x[:, :-1], Condition(label=_along(label, x))), x[:, :-1], x[:, 1:]
+        )
         return nats.sum() / nats.numel(), nats.detach().sum() / counted.sum().clamp(min=1)
 
     def _judged(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Update:
@@ -242,7 +244,7 @@ class SequenceGAN(Family):
     def _draw(self, first: Tensor, label: Tensor | None, rng: Rng) -> Tensor:
         """[B, T] sequences of the generator that begin with `first` [B, 1], padded after their end."""
         uniform = rng.uniform("drawn", len(first), self.length - 1)
-        start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label)
+        start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), Condition(label=label))
         with torch.autocast(first.device.type, enabled=False):
             steps = decoding.generate(
                 self.generator, start, uniform, decoding.Filters(forbidden=self._forbidden()), eos=self._eos,
@@ -254,7 +256,7 @@ class SequenceGAN(Family):
 
     def _logits(self, x: Tensor, label: Tensor | None) -> Tensor:
         """[B, T - 1, V] logits of x[:, 1:] as they are drawn from."""
-        logits: Tensor = self.generator(x[:, :-1], _along(label, x))
+        logits: Tensor = self.generator(x[:, :-1], Condition(label=_along(label, x)))
         return logits.index_fill(-1, self._forbidden(), NEVER)
 
     def _places(self, x: Tensor) -> Tensor:
@@ -301,10 +303,10 @@ class SequenceGAN(Family):
         def cost(logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             return self._cross_entropy(logits, inputs, targets)[0]
 
-        label = condition.label if self.classes else None
+        condition = Condition(label=condition.label if self.classes else None)
         if self.stride:
-            return scoring.windowed(self.generator, x, label, cost, self.context, self.stride)
-        return scoring.carried(self.generator, x, label, cost)
+            return scoring.windowed(self.generator, x, condition, cost, self.context, self.stride)
+        return scoring.carried(self.generator, x, condition, cost)
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row after its first token. Exact."""
@@ -336,7 +338,7 @@ class SequenceGAN(Family):
         uniform = rng.uniform_each("token", n, options.max_tokens or self.spec.length - 1)
         filters = decoding.Filters(options.temperature, options.top_k, options.top_p, forbidden=self._forbidden())
         model = self.start if options.start and self.kept else self.generator
-        start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), label)
+        start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), Condition(label=label))
         yield from decoding.generate(model, start, uniform, filters, eos=self._eos, pad=self.spec.pad, guide=guide)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Guide, Step
 from genloom.nets.sequence import SequenceModel, State
@@ -80,11 +81,12 @@ def draw(p: Tensor, u: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Start:
     """How sequences begin. tokens [B, P] int64: at least one column, bos first. given [B, P] bool: False where a row's
-    prompt is over and its tokens are drawn (all True in column 0). label [B] or None."""
+    prompt is over and its tokens are drawn (all True in column 0). condition: class, properties and source of the
+    rows."""
 
     tokens: Tensor
     given: Tensor
-    label: Tensor | None = None
+    condition: Condition = field(default_factory=Condition)
 
 
 def generate(
@@ -113,7 +115,7 @@ def generate(
     yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
     if place >= most:
         return
-    stepper = begin(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.label, most)
+    stepper = begin(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
     logits, numbers = stepper.logits, uniform.double().unbind(1)
     ended: Tensor | None = None
     while True:
@@ -139,7 +141,7 @@ def generate(
         if place >= most or (ended is not None and bool(ended.all())):
             return
         if limit is not None and stepper.length >= limit:
-            stepper = begin(model, tokens[:, place - max(1, limit // 2) : place], start.label, most)
+            stepper = begin(model, tokens[:, place - max(1, limit // 2) : place], start.condition, most)
             logits = stepper.logits
         else:
             logits = stepper.step(chosen)
@@ -160,9 +162,9 @@ def _common_prefix(given: Tensor) -> int:
     return max(1, int(shared.cumprod(0).sum()))
 
 
-def _last(model: SequenceModel, x: Tensor, label: Tensor | None, state: State) -> Tensor:
+def _last(model: SequenceModel, x: Tensor, state: State) -> Tensor:
     """[B, V] logits of what follows x."""
-    return model.logits(model.hidden(x, label, None, state)[:, -1])
+    return model.logits(model.hidden(x, None, None, state)[:, -1])
 
 
 def beam_search(
@@ -194,10 +196,9 @@ def beam_search(
         most = min(most, model.body.limit - prompt)
         if most < 1:
             raise InputError(f"beam search needs a prompt shorter than the context of {model.body.limit} tokens")
-    state = model.begin(rows, prompt + most)
-    logits = _last(model, start.tokens, start.label, state)
+    state = model.begin(rows, prompt + most, start.condition)
+    logits = _last(model, start.tokens, state)
     state = state.rows(torch.arange(rows, device=device).repeat_interleave(beams))
-    label = None if start.label is None else start.label.repeat_interleave(beams, 0)
     tokens = start.tokens.repeat_interleave(beams, 0)
     logits = logits.repeat_interleave(beams, 0)
     scores = torch.full((rows, beams), -torch.inf, device=device)
@@ -236,7 +237,7 @@ def beam_search(
         if length == most or bool((best >= hope).all()):
             break
         state = state.rows(source)
-        logits = _last(model, token.flatten()[:, None], label, state)
+        logits = _last(model, token.flatten()[:, None], state)
     unfinished = best == -torch.inf
     if bool(unfinished.any()):
         first = tokens.view(rows, beams, -1)[:, 0]

@@ -12,6 +12,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from genloom.core.batch import Condition
 from genloom.core.errors import InputError
 from genloom.core.family import HasLatent, HasPredictions
 from genloom.core.modality import Sequential, Shown
@@ -264,40 +265,38 @@ def _real(run: Run, data: Prepared | None, asked: Asked) -> tuple[Tensor | None,
 
 def _surprise(run: Run, data: Prepared | None, asked: Asked) -> Part:
     rows = []
-    for tokens, source, label, known in _excerpts(run, data, asked):
-        rows.append(surprise_of(run.family, run.modality, tokens, source, label=label, known=known).to_json())
+    for tokens, source, given, known in _excerpts(run, data, asked):
+        found = surprise_of(run.family, run.modality, tokens, source, condition=given, known=known)
+        rows.append(found.to_json())
     return Part({"vocabulary": getattr(run.modality.spec, "vocab", 0), "rows": rows})
 
 
-def _excerpts(run: Run, data: Prepared | None, asked: Asked) -> list[tuple[list[int], str, Tensor | None, int]]:
-    """(tokens, where from, class, how many of the tokens are only context)."""
+def _excerpts(run: Run, data: Prepared | None, asked: Asked) -> list[tuple[list[int], str, Condition, int]]:
+    """(tokens, where from, what it follows from, how many of the tokens are only context)."""
     spec, family = run.modality.spec, run.family
     assert isinstance(spec, Tokens)
     if asked.texts:
-        return [(_begun(run, text), "given", None, 1) for text in asked.texts]
+        return [(_begun(run, text), "given", Condition(), 1) for text in asked.texts]
     if data is None:
         options = {"max_tokens": EXCERPT} if spec.stream else {}
         s = from_rows(run.sample_tensor(EXCERPTS, seed=asked.seed, options=options)[0], spec)
-        return [(_whole(s, i)[: EXCERPT + 1], f"sample {i}", None, 1) for i in range(len(s)) if s.lengths[i] > 1]
+        return [(_whole(s, i)[: EXCERPT + 1], f"sample {i}", Condition(), 1) for i in range(len(s)) if s.lengths[i] > 1]
     try:
         held, _ = held_out(data, spec)
     except InputError:
         return []
     if not spec.stream:
         some = drawn(held, EXCERPTS, derive(asked.seed, "surprise"))
-        labels = [
-            None if some.labels is None else torch.tensor([int(v)])
-            for v in (some.labels if some.labels is not None else [0] * len(some))
-        ]
-        return [(_whole(some, i)[: EXCERPT + 1], "held-out example", labels[i], 1) for i in range(len(some))]
+        given = [some.batch(np.array([i])).condition for i in range(len(some))]
+        return [(_whole(some, i)[: EXCERPT + 1], "held-out example", given[i], 1) for i in range(len(some))]
     before = max(1, min(getattr(family, "context", 256), 512))
-    out: list[tuple[list[int], str, Tensor | None, int]] = []
+    out: list[tuple[list[int], str, Condition, int]] = []
     for i in range(EXCERPTS):
         start = max(1, int((i + 0.5) / EXCERPTS * held.total) - EXCERPT // 2)
         known = min(before, start)
         row = held.tokens[start - known : min(held.total, start + EXCERPT)].astype(np.int64).tolist()
         if len(row) > known:
-            out.append((row, "held-out text", None, known))
+            out.append((row, "held-out text", Condition(), known))
     return out
 
 

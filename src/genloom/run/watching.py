@@ -12,7 +12,7 @@ from genloom.core.rng import derive
 from genloom.core.spec import Tokens
 from genloom.data.prepare import Prepared
 from genloom.evaluate.watch import PASSAGE, Watch
-from genloom.run.generate import generate, spread_labels
+from genloom.run.generate import conditions_of, generate, spread_labels
 
 
 def audits_for(prepared: Prepared, config: RunConfig, notify: Callable[[str], None]) -> Audits | None:
@@ -37,7 +37,9 @@ def audits_for(prepared: Prepared, config: RunConfig, notify: Callable[[str], No
         if isinstance(family.spec, Tokens) and "max_tokens" in type(options).model_fields:
             options = options.model_copy(update={"max_tokens": min(PASSAGE, family.spec.length - 1)})
         seed = derive(config.seed, "audit", turn)
-        x = generate(family, watch.samples, spread_labels(family, watch.samples, seed), seed, options)
+        given = conditions_of(prepared, watch.samples)
+        given = None if given is None else given.only(family.honours() - {"label"})
+        x = generate(family, watch.samples, spread_labels(family, watch.samples, seed), seed, options, given)
         found = watch(x)
         return Finding(found["verdict"], found["rate"], found["sentence"])
 

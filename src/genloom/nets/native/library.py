@@ -44,7 +44,7 @@ class Model(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("cell", "vocab", "width", "depth", "heads", "hidden", "features")),
         *((name, ctypes.c_int64) for name in ("ngrams", "neighbours", "reach", "boundary")),
-        *((name, ctypes.c_void_p) for name in ("token", "position", "label", "tables", "rows", "small", "own")),
+        *((name, ctypes.c_void_p) for name in ("token", "position", "tables", "rows", "small", "own")),
         *((name, ctypes.c_void_p) for name in ("beside", "back", "layers", "skip", "turns")),
         *((name, ctypes.c_float) for name in ("sharpness", "softcap")),
         ("head", ctypes.c_void_p),

@@ -18,7 +18,7 @@ struct Model {
   i64 cell, vocab, width, depth, heads, hidden, features;
   // Inputs: tables of n-grams; how each makes its key (`small`: by the vocabulary) and row (`own`: the key itself).
   i64 ngrams, neighbours, reach, boundary;  // boundary: -1 for none
-  const float *token, *position, *label;    // position, label: or null
+  const float *token, *position;           // position: or null
   const float* const* tables;
   const i64 *rows, *small, *own;
   const float* const* beside;
@@ -33,7 +33,7 @@ struct Model {
 struct State {
   i64 rows, places, seen, pieces;
   i64* window;         // [B, reach + 1], the newest token first
-  const i64* label;    // [B]
+  const float* given;  // [B, D] of class and properties; or null
   float *memory, *c;   // keys and values of every layer, row and head; or hidden values [L, B, H]
   float *h, *first, *z, *wide, *mixed, *scores;
 };
@@ -47,12 +47,12 @@ void genloom_end(State* s) {
   for (void* p : parts) std::free(p);
 }
 
-// An empty state; null if there is no memory for it. label [B] stays the caller's.
-State* genloom_begin(const Model* m, i64 rows, i64 places, const i64* label) {
+// An empty state; null if there is no memory for it. given [B, D] stays the caller's.
+State* genloom_begin(const Model* m, i64 rows, i64 places, const float* given) {
   State* s = static_cast<State*>(std::calloc(1, sizeof(State)));
   if (!s) return nullptr;
   const i64 part = m->cell == TRANSFORMER ? m->width / m->heads : 0;
-  s->rows = rows, s->places = padded(places), s->label = label;
+  s->rows = rows, s->places = padded(places), s->given = given;
   s->pieces = rows > 64 ? rows : 64;  // rows of the buffers: tokens that are read at once
   const i64 size = m->cell == TRANSFORMER ? m->depth * rows * m->heads * s->places * (part + padded(part))
                                           : m->depth * rows * m->hidden;
@@ -111,7 +111,7 @@ static void embed(const Model* m, const State* s, i64 row, i64 token, i64 place,
   }
   for (i64 n = 0; n < m->neighbours; n++) plus(e, m->beside[n] + window[m->back[n]] * width, width);
   if (m->position) plus(e, m->position + place * width, width);
-  if (m->label) plus(e, m->label + s->label[row] * width, width);
+  if (s->given) plus(e, s->given + row * width, width);
 }
 
 // -- the Transformer --------------------------------------------------------------------------------------------------

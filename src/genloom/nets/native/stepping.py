@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError
 from genloom.nets.native.library import Model
 from genloom.nets.recurrent import Recurrent
-from genloom.nets.sequence import SequenceModel
+from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
 CELLS = {"lstm": 1, "gru": 2}  # 0: a Transformer
 KNOWN = re.compile(
     r"inputs\.(token|label|position|beside\.\d+|tables\.\d+|made_of)\.weight|head\.weight|head_of_parts\.weight"
+    r"|inputs\.properties\.\d\.(weight|bias)"
     r"|body\.skip|body\.layers\.\d+\.((qkv|out|up|down)\.weight|(weight|bias)_(ih|hh)_l0)"
 )
 
@@ -46,17 +48,17 @@ class NativeStepper:
     its tokens are divided among calls."""
 
     def __init__(
-        self, library: ctypes.CDLL, model: SequenceModel, tokens: Tensor, label: Tensor | None, capacity: int
+        self, library: ctypes.CDLL, model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int
     ) -> None:
         self.read, self.length, rows = library.genloom_read, 0, len(tokens)
         self.vocab, self.bounded = len(model.weight), model.body.limit is not None or model.inputs.position is not None
         self.kept: list[object] = []  # what the structure points to
         self.model = self._described(model)
         self.about = ctypes.addressof(self.model)
-        labels = self._labels(model.inputs.label, label, rows)
+        given = self._given(model.inputs, condition, rows)
         limit = model.body.limit
         self.places = max(capacity, tokens.shape[1]) if limit is None else min(capacity, limit)
-        self.state = library.genloom_begin(self.about, rows, self.places, labels)
+        self.state = library.genloom_begin(self.about, rows, self.places, given)
         if not self.state:
             raise GenloomError(f"no memory for {rows} rows of {self.places} tokens; draw fewer at a time")
         weakref.finalize(self, library.genloom_end, self.state)
@@ -76,15 +78,16 @@ class NativeStepper:
         self.length += length
         return out
 
-    def _labels(self, table: nn.Embedding | None, label: Tensor | None, rows: int) -> int | None:
-        """Where the classes of the rows stand; those of rows without are the last."""
-        if table is None:
-            return None
-        last = table.num_embeddings - 1
-        label = torch.full((rows,), last) if label is None else label.long()
-        if not 0 <= int(label.min()) <= int(label.max()) <= last:
-            raise IndexError(f"a label is outside the {last} classes")
-        return self._address(label)
+    def _given(self, inputs: Inputs, condition: Condition, rows: int) -> int | None:
+        """Where the embeddings [B, D] of class and properties stand; None for a model without either. Those of
+        properties are computed row by row, so that no sum depends on how many there are."""
+        with torch.inference_mode():
+            if condition.properties is None:
+                given = inputs.given(condition)
+            else:
+                each = [inputs.given(condition[torch.tensor([i])]) for i in range(rows)]
+                given = torch.cat([e for e in each if e is not None])
+        return None if given is None else self._address(given.expand(rows, -1))
 
     def _described(self, model: SequenceModel) -> Model:
         inputs, body = model.inputs, model.body
@@ -97,7 +100,7 @@ class NativeStepper:
             ngrams=len(tables), neighbours=len(beside), reach=inputs.reach,
             boundary=-1 if inputs.boundary is None else inputs.boundary,
             token=self._address(token), tables=self._addresses(tables), beside=self._addresses(beside),
-            position=self._weight(inputs.position), label=self._weight(inputs.label),
+            position=self._weight(inputs.position),
             rows=self._numbers(sizes), back=self._numbers(inputs.neighbours),
             small=self._numbers([inputs.vocab**n <= 2**62 for n in ngrams]),
             own=self._numbers([inputs.vocab**n <= size for n, size in zip(ngrams, sizes, strict=True)]),
