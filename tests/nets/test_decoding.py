@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Step
-from genloom.nets import decoding
+from genloom.nets import stepping
 from genloom.nets.decoding import Filters, Start, beam_search, draw, generate
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
@@ -349,13 +349,13 @@ def test_output_that_is_not_finite_is_one_error(value: float) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_closing_the_iterator_stops_the_work(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    step = decoding.Stepper.step
+    step = stepping.Stepper.step
 
     def counted(self: Any, tokens: Tensor) -> Tensor:
         calls.append(1)
         return step(self, tokens)
 
-    monkeypatch.setattr(decoding.Stepper, "step", counted)
+    monkeypatch.setattr(stepping.Stepper, "step", counted)
     steps: Iterator[Step] = generate(model(cell), start(2), numbers(2, 1000), NO_ENDS, eos=EOS, pad=PAD)
     with torch.no_grad():
         for _ in range(5):

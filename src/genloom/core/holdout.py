@@ -59,7 +59,7 @@ class Holdout:
         if loss < seen.best:
             seen.best, seen.worse = loss, 0
             if self.patience:
-                self.weights = {n: p.detach().clone() for n, p in family.named_parameters()}
+                self.weights = {n: p.detach().clone() for n, p in family.named_parameters() if p.requires_grad}
         else:
             seen.worse += 1
         return loss

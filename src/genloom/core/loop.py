@@ -359,7 +359,8 @@ class Loop:
             return
         with torch.no_grad():
             for name, p in self.family.named_parameters():
-                p.copy_(self.holdout.weights[name])
+                if name in self.holdout.weights:
+                    p.copy_(self.holdout.weights[name])
 
     def _grid(self, fraction: float) -> None:
         """A sample grid from the averaged weights, always with the same seeds."""

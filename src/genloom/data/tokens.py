@@ -158,7 +158,7 @@ class SequenceBuilder(Builder):
         if not len(train):
             raise InputError(f"{self.source.name} leaves no example to train on; lower data.validation and data.test")
         order = self._reading(items, train)
-        return self.cls.fit(self.settings, Again(lambda: (self._again(items, i) for i in each(order))))
+        return self._fitted(Again(lambda: (self._again(items, i) for i in each(order))))
 
     def _write(self, items: Items, order: Ints, modality: Modality[Any], folder: Path) -> Ints:
         """Encode in the order that reads fastest, then put the tokens in `order`. Returns starts [N + 1]."""

@@ -14,6 +14,7 @@ from genloom.nets.sequence import SequenceModel
 
 PIECE = 16_384  # tokens that are scored at a time
 
+Predict = Callable[[Tensor, Tensor | None], Tensor]  # (tokens [B, T], label [B] or None) -> logits [B, T, V]
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits [B, T, V], inputs [B, T], targets [B, T]) -> nats [B, T]
 
 
@@ -25,7 +26,7 @@ def carried(model: SequenceModel, x: Tensor, label: Tensor | None, cost: Cost) -
     return torch.cat([cost(model(a, label, None, state), a, b) for a, b in pieces], 1)
 
 
-def windowed(model: SequenceModel, x: Tensor, label: Tensor | None, cost: Cost, context: int, stride: int) -> Tensor:
+def windowed(model: Predict, x: Tensor, label: Tensor | None, cost: Cost, context: int, stride: int) -> Tensor:
     """[B, T - 1] nats of x[:, 1:]. Rows longer than the context are read through windows of it that move by `stride`:
     each adds the predictions that the window before does not have, which see at least context - stride tokens."""
     inputs, targets = x[:, :-1], x[:, 1:]

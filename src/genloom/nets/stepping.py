@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from genloom.nets.lora import effective
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
@@ -110,15 +111,15 @@ class Embedder:
                 window[:, 1:][np.logical_or.accumulate(begun, 1)[:, :-1]] = 0
         keys = self.weights @ window.T + self.offsets
         if self.own.all():
-            return keys
+            return keys % self.rows
         mixed = keys * np.int64(0x9E3779B97F4A7C1)
-        return np.where(self.own, keys, (mixed ^ (mixed >> 29)) % self.rows)
+        return np.where(self.own, keys, mixed ^ (mixed >> 29)) % self.rows
 
 
 def _keys(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """How `Inputs` numbers n-grams: weights [N - 1, N] of the tokens, the newest first, offsets [N - 1, 1], rows
     [N - 1, 1] of the tables, and [N - 1, 1] whether every n-gram has a row of its own."""
-    count, vocab = len(inputs.tables), inputs.vocab
+    count, vocab = len(inputs.tables), inputs.base
     weights, offsets = [[1] + [0] * count], [0]
     for back in range(1, count + 1):
         small = vocab ** (back + 1) <= 2**62
@@ -218,4 +219,4 @@ class TransformerStep:
 def _matrix(linear: nn.Module) -> Tensor:
     """[inputs, outputs] weights of a linear layer, to multiply rows with."""
     assert isinstance(linear, nn.Linear)
-    return linear.weight.detach().t()
+    return effective(linear).detach().t()

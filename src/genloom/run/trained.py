@@ -360,7 +360,9 @@ class Run:
         source = against if against is not None else self.config.data.path
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
-        prepared = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
+        state = self.modality.state() if self.config.start else None
+        settings = self.modality.config.model_dump()
+        prepared = prepare(source, self.config.kind, settings, self.config.data, notify, state)
         if prepared.modality.spec != self.modality.spec or prepared.condition.classes != self.classes:
             raise InputError(
                 f"{prepared.name} does not look like what {self.name} was trained on: "
