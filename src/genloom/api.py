@@ -102,7 +102,7 @@ def _layers(
     )
     lora = lora or bool(given.get("family", {}).get("lora", {}).get("rank"))
     if lora and start is None:
-        raise InputError("--lora trains changes of weights that are there: say of which by --from")
+        raise InputError("low-rank changes (--lora, family.lora) need weights that are there: say which by --from")
     if recipe and model and find_recipe(recipe)()["model"] != model:
         raise InputError(
             f"the recipe {recipe} is for the model {find_recipe(recipe)()['model']}, not {model}; leave --model out"

@@ -45,7 +45,7 @@ def download(name: str) -> Path:
     except RepositoryNotFoundError:
         raise InputError(f"there is no folder, no run and no model on the hub called {name}") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as e:
-        reason = " ".join(str(e).split())[:120]
+        reason = " ".join(str(e).removeprefix("Got: ").split()).split(" An error happened")[0][:120]
         raise InputError(
             f"{name} is no folder here, and the hub cannot be reached ({reason}); give a folder that holds the model"
         ) from None
