@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.batch import Batch, Condition, ConditionSpec, Property, SourceSpec
 from genloom.core.spec import Grid, Tokens
 
 
@@ -47,8 +47,16 @@ def digits(n: int = 64, labelled: bool = True) -> tuple[Memory, Grid, ConditionS
 class Documents(Memory):
     """Token sequences laid end to end, with the interface that the loop asks of a split of Tokens."""
 
-    def __init__(self, documents: list[torch.Tensor], labels: torch.Tensor | None = None, pad: int = 0) -> None:
+    def __init__(
+        self,
+        documents: list[torch.Tensor],
+        labels: torch.Tensor | None = None,
+        pad: int = 0,
+        properties: torch.Tensor | None = None,
+        sources: list[torch.Tensor] | None = None,
+    ) -> None:
         self.documents, self.labels, self.pad = documents, labels, pad
+        self.properties, self.sources = properties, sources
         self.tokens = torch.cat(documents)
         self.owner = torch.repeat_interleave(torch.arange(len(documents)), torch.tensor([len(d) for d in documents]))
 
@@ -62,8 +70,11 @@ class Documents(Memory):
     def batch(self, indices: np.ndarray) -> Batch:
         rows = torch.from_numpy(np.asarray(indices, dtype=np.int64))
         parts = [self.documents[i] for i in rows.tolist()]
-        x = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=self.pad)
-        return Batch(x, Condition(label=None if self.labels is None else self.labels[rows]), rows)
+        x = padded(parts, self.pad)
+        label = None if self.labels is None else self.labels[rows]
+        properties = None if self.properties is None else self.properties[rows]
+        source = None if self.sources is None else padded([self.sources[i] for i in rows.tolist()], self.pad)
+        return Batch(x, Condition(label, properties, source), rows)
 
     def windows(self, starts: np.ndarray, length: int) -> Batch:
         begin = torch.from_numpy(np.asarray(starts, dtype=np.int64))
@@ -71,7 +82,14 @@ class Documents(Memory):
         inside = places < self.total
         places = places.clamp(max=self.total - 1)
         x = torch.where(inside, self.tokens[places], self.pad)
-        return Batch(x, Condition(label=None if self.labels is None else self.labels[self.owner[places]]), begin)
+        owner = self.owner[places]
+        label = None if self.labels is None else self.labels[owner]
+        properties = None if self.properties is None else self.properties[owner]
+        return Batch(x, Condition(label, properties), begin)
+
+
+def padded(rows: list[torch.Tensor], pad: int = 0) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
 
 
 WORDS = tuple("ape bat cat cow dog eel elk emu fox gnu hen jay kid koi owl pig ram rat sow yak".split())  # noqa: SIM905
@@ -87,3 +105,30 @@ def words(stream: bool = False) -> tuple[Documents, Tokens, ConditionSpec]:
     labels = torch.tensor([int(w[0] > "f") for w in WORDS])
     classes = ConditionSpec(("early", "late"), tuple(torch.bincount(labels).tolist()))
     return Documents(documents, labels), Tokens(5, 30, 0, 2, 1), classes
+
+
+def conditioned() -> tuple[Documents, Tokens, ConditionSpec]:
+    """The animals of `words`, each with its class, two properties (how late its first and last letters are), and the
+    word backwards as its source."""
+    data, spec, classes = words()
+    values = torch.tensor([[float(d[1]), float(d[3])] for d in data.documents])
+    mean, std = values.mean(0), values.std(0, unbiased=False)
+    properties = tuple(
+        Property(n, float(m), float(s), float(v.min()), float(v.max()))
+        for n, m, s, v in zip(("first", "last"), mean, std, values.T, strict=True)
+    )
+    sources = [torch.cat([d[1:-1].flip(0), torch.tensor([1])]) for d in data.documents]
+    documents = Documents(data.documents, data.labels, 0, (values - mean) / std, sources)
+    return documents, spec, ConditionSpec(classes.classes, classes.counts, properties, SourceSpec(4, 30, 0, 1))
+
+
+def reversals(n: int = 2000, held: int = 100) -> tuple[Documents, Tokens, ConditionSpec, Documents]:
+    """Words of 3 to 6 of five letters whose source is the word backwards, to train on, and others held out."""
+    draw = np.random.Generator(np.random.PCG64(0))
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < n + held:
+        found[tuple(draw.integers(3, 8, size=int(draw.integers(3, 7))).tolist())] = None
+    documents = [torch.tensor([2, *w, 1]) for w in found]
+    sources = [torch.tensor([*reversed(w), 1]) for w in found]
+    sets = [Documents(documents[a:b], sources=sources[a:b]) for a, b in ((0, n), (n, n + held))]
+    return sets[0], Tokens(8, 8, 0, 2, 1), ConditionSpec(source=SourceSpec(7, 8, 0, 1)), sets[1]

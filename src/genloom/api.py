@@ -69,6 +69,8 @@ class _Job:
                 "test": len(data.test),
                 "classes": list(data.condition.classes),
                 "counts": list(data.condition.counts),
+                "properties": [p.name for p in data.condition.properties],
+                "source": None if data.condition.source is None else data.condition.source.length,
                 "quarantined": [{"origin": b.origin, "reason": b.reason} for b in data.quarantined],
                 "notices": list(data.notices),
             },
@@ -242,7 +244,7 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         observers=watching,
         augment=modality.augment,
         draw=lambda family, step, name: draw_grid(
-            family, modality, folder.samples / name, finish=_finish(folder, job.config, step)
+            family, modality, folder.samples / name, finish=_finish(folder, job.config, step), prepared=job.prepared
         ),
         held_out=job.prepared.validation,
     )
@@ -282,9 +284,9 @@ def _train(folder: RunFolder, job: _Job, resume: bool, observers: Sequence[Obser
         peak_memory_bytes=peak_memory(loop.device),
         finished=_now(),
     )
-    run = Run(folder, job.config, job.family, modality, job.prepared.condition)
+    run = Run(folder, job.config, job.family, modality, job.prepared.condition, job.prepared.source)
     finish = _finish(folder, job.config, summary["steps"], folder.manifest()["files"][WEIGHTS])
-    picture, path = draw_grid(job.family, modality, folder.samples / "final", finish=finish)
+    picture, path = draw_grid(job.family, modality, folder.samples / "final", finish=finish, prepared=job.prepared)
     for observer in watching:
         observer.samples(summary["steps"], picture, path)
         observer.finished(summary)

@@ -69,13 +69,13 @@ def test_the_loss_is_the_cross_entropy_of_the_next_token(cell: str) -> None:
     by_hand = 0.0
     for i, k in ((3, 0), (11, 1)):
         document = data.documents[i][None]
-        logits = family.model(document[:, :-1], torch.tensor([k]))
+        logits = family.model(document[:, :-1], Condition(label=torch.tensor([k])))
         by_hand += float(F.cross_entropy(logits[0], document[0, 1:], reduction="sum"))
     batch = Batch(x, Condition(label=label), torch.zeros(1, dtype=torch.long))
     if cell == "transformer":  # documents do not see each other; the others carry on across
         assert float(loss(family, batch)) == pytest.approx(by_hand / 11, rel=1e-4)
     logits = family.model(
-        x[:, :-1], label[:, :-1], None if cell != "transformer" else torch.tensor([[0] * 5 + [1] * 6])
+        x[:, :-1], Condition(label=label[:, :-1]), None if cell != "transformer" else torch.tensor([[0] * 5 + [1] * 6])
     )
     counted = [t for t in range(11) if t not in (4, 9, 10)]
     nats = F.cross_entropy(logits[0], x[0, 1:], reduction="none")

@@ -52,7 +52,7 @@ def test_codes_are_generated_as_the_model_scores_them(cell: str) -> None:
     x = torch.full((3, 1), BOS)
     for _ in range(20):
         with torch.no_grad():
-            logits = family.model(x, label)[:, -1]
+            logits = family.model(x, Condition(label=label))[:, -1]
         logits[:, :FIRST] = -torch.inf
         x = torch.cat([x, logits.argmax(1, keepdim=True)], 1)
     steps = family.steps(3, Condition(label=label), Rng(0), Autoregressive.Options(temperature=0))

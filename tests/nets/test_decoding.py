@@ -12,6 +12,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
+from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Step
 from genloom.nets import stepping
@@ -39,7 +40,7 @@ def model(cell: str = "transformer", *, vocab: int = VOCAB, classes: int = 0, co
 
 
 def start(rows: int, label: Tensor | None = None) -> Start:
-    return Start(torch.full((rows, 1), BOS), torch.ones(rows, 1, dtype=torch.bool), label)
+    return Start(torch.full((rows, 1), BOS), torch.ones(rows, 1, dtype=torch.bool), Condition(label=label))
 
 
 def numbers(rows: int, most: int, seed: int = 0) -> Tensor:
@@ -168,7 +169,7 @@ def test_the_sampled_distribution_is_the_models_checked_by_teacher_forcing(
     tokens, logp = run(net, start(4, label), numbers(4, 11))
     whole = torch.cat([torch.full((4, 1), BOS), tokens], 1)
     with torch.no_grad():
-        forced = torch.log_softmax(net(whole[:, :-1], label), 2).gather(2, whole[:, 1:, None])[..., 0]
+        forced = torch.log_softmax(net(whole[:, :-1], Condition(label=label)), 2).gather(2, whole[:, 1:, None])[..., 0]
     torch.testing.assert_close(logp, forced, atol=1e-5, rtol=0)
     assert len({tuple(t) for t in tokens.tolist()}) == 4
 
@@ -202,8 +203,9 @@ def test_n_grams_of_one_token_equal_those_of_a_window() -> None:
         label = torch.tensor([0, 1, 2])
         with torch.no_grad():
             state = net.begin(3, 0)
-            whole = inputs(x, state.past, label)
-            quick = Embedder(inputs, state, label)
+            state.given = inputs.given(Condition(label=label))
+            whole = inputs(x, state.past, state.given)
+            quick = Embedder(inputs, state)
             steps = torch.stack([quick(t, i) for i, t in enumerate(x.unbind(1))], 1)
         torch.testing.assert_close(steps, whole, atol=1e-6, rtol=1e-6)
 
@@ -382,7 +384,7 @@ def every(net: SequenceModel, vocab: int, most: int, label: int | None = None) -
     for length in range(most):
         for text in itertools.product(range(3, vocab), repeat=length):
             x = torch.tensor([[BOS, *text, EOS]])
-            given = None if label is None else torch.tensor([label])
+            given = Condition(label=None if label is None else torch.tensor([label]))
             with torch.no_grad():
                 logp = torch.log_softmax(net(x[:, :-1], given), 2).gather(2, x[:, 1:, None])
             out[(*text, EOS)] = float(logp.sum())

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genloom.core.batch import Condition
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import Transformer
@@ -31,7 +32,7 @@ def model(cell: str, **more: Any) -> SequenceModel:
 
 def embed(net: Inputs, x: Tensor, label: Tensor | None = None) -> Tensor:
     with torch.no_grad():
-        return net(x, x.new_zeros(len(x), net.reach), label)
+        return net(x, x.new_zeros(len(x), net.reach), net.given(Condition(label=label)))
 
 
 def test_n_grams_that_fit_have_a_row_each() -> None:
@@ -100,9 +101,9 @@ def test_pieces_with_a_state_equal_the_whole(cell: str) -> None:
     x = torch.randint(0, 9, (3, 30), generator=torch.Generator().manual_seed(0))
     label = torch.tensor([0, 1, 2])
     with torch.no_grad():
-        whole = net(x, label)
+        whole = net(x, Condition(label=label))
         state = net.begin(3, 30)
-        parts = [net(part, label, None, state) for part in x.split([1, 1, 7, 13, 8], 1)]
+        parts = [net(part, Condition(label=label), None, state) for part in x.split([1, 1, 7, 13, 8], 1)]
         torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
         assert state.length == 30
 

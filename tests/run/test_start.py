@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import genloom
+from genloom.core.batch import Condition
 from genloom.core.errors import InputError, Interrupted
 from genloom.core.loop import Loop
 from genloom.core.run import RunFolder
@@ -170,7 +171,7 @@ def test_samples_of_changed_weights_are_those_of_whole_rows(base: Run, tmp_path:
     x = torch.tensor([[2, 5, 6, 7, 8, 9]])
     with torch.no_grad():
         whole = network(x)
-        stepper = network.stepper(x[:, :2], None, 10)  # type: ignore[operator]
+        stepper = network.stepper(x[:, :2], Condition(), 10)  # type: ignore[operator]
         for t in range(2, 6):
             logits = stepper.step(x[:, t])
         torch.testing.assert_close(logits, whole[:, -1], atol=1e-4, rtol=1e-4)

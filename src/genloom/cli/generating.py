@@ -52,6 +52,16 @@ def sample(
     top_p: Annotated[
         float | None, typer.Option("--top-p", help="Draw from the fewest tokens with this probability together.")
     ] = None,
+    property_: Annotated[
+        list[str] | None,
+        typer.Option("--property", metavar="NAME=NUMBER", help="A number that samples shall have; repeat for more."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", "--title", help="What each text follows from: a title, a question.")
+    ] = None,
+    source_file: Annotated[
+        Path | None, typer.Option("--source-file", metavar="FILE", help="A source on each line, which take turns.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Most tokens of a sequence.")] = None,
     stop: Annotated[
         list[str] | None,
@@ -70,17 +80,21 @@ def sample(
     stops = [_escapes(s) for s in stop or []]
     if stream and (json or grid or out is not None):
         raise InputError("--stream prints the text itself; leave --json, --grid and -o out")
+    properties, sources = _numbers(property_ or []), _source_texts(source, source_file)
     trained = _load(run)
     is_text = trained.modality.shows_text and not grid
-    number = n if n is not None else 4 if is_text else 16
+    number = n if n is not None else len(sources) if sources and source_file else 4 if is_text else 16
     if stream:
-        _stream(trained, number, label, seed, options, _escapes(prompt), stops)
+        _stream(trained, number, label, seed, options, _escapes(prompt), stops, properties, sources)
         return
-    asked = {"n": number, "label": label or None, "seed": seed, "options": options}
+    asked = {
+        "n": number, "label": label or None, "seed": seed, "options": options, "properties": properties,
+        "source": sources,
+    }  # fmt: skip
     if is_text and out is None:
         texts = trained.sample(
             number, label=label or None, seed=seed, options=options, prompt=_escapes(prompt), suffix=_escapes(suffix),
-            stop=stops, notify=say,
+            stop=stops, properties=properties, source=sources, notify=say,
         )  # fmt: skip
         if json:
             emit({"schema": "genloom.sample/1", "run": trained.path, **asked, "texts": texts})
@@ -89,9 +103,37 @@ def sample(
         return
     paths = trained.write_samples(
         number, out, label=label or None, seed=seed, options=options, grid=grid, prompt=_escapes(prompt),
-        suffix=_escapes(suffix), stop=stops, mark=not no_mark, notify=say,
+        suffix=_escapes(suffix), stop=stops, properties=properties, source=sources, mark=not no_mark, notify=say,
     )  # fmt: skip
     _written("sample", trained, paths, json, asked)
+
+
+def _numbers(pairs: list[str]) -> dict[str, float | list[float]]:
+    """["length=40"] as {"length": 40.0}; a name given several times takes turns."""
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            raise InputError(f"--property takes a name and a number, as in length=40; got {pair!r}") from None
+        out.setdefault(name.strip(), []).append(number)
+    return {name: values[0] if len(values) == 1 else values for name, values in out.items()}
+
+
+def _source_texts(source: str | None, file: Path | None) -> list[str] | None:
+    """What the samples follow from; None where nothing is said."""
+    if source is not None and file is not None:
+        raise InputError("give either --source or --source-file")
+    if file is None:
+        return None if source is None else [_escapes(source)]
+    try:
+        lines = [line for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{file} cannot be read: {getattr(e, 'strerror', None) or e}") from None
+    if not lines:
+        raise InputError(f"{file} is empty; it needs a source on each line")
+    return lines
 
 
 def _escapes(text: str) -> str:
@@ -101,13 +143,25 @@ def _escapes(text: str) -> str:
 
 
 def _stream(
-    run: Run, n: int, label: list[str] | None, seed: int, options: dict[str, Any], prompt: str, stops: list[str]
+    run: Run,
+    n: int,
+    label: list[str] | None,
+    seed: int,
+    options: dict[str, Any],
+    prompt: str,
+    stops: list[str],
+    properties: dict[str, float | list[float]],
+    sources: list[str] | None,
 ) -> None:
     """Print n texts, each as it is generated. The i-th is that of seed + i."""
     for i in range(n):
         wanted = label[i % len(label)] if label else None
         print(prompt, end="", flush=True)
-        for piece in run.stream(prompt, label=wanted, seed=seed + i, options=options, stop=stops, notify=say):
+        turn = {k: v[i % len(v)] if isinstance(v, list) else v for k, v in properties.items()}
+        for piece in run.stream(
+            prompt, label=wanted, seed=seed + i, options=options, stop=stops, properties=turn,
+            source=sources[i % len(sources)] if sources else None, notify=say,
+        ):  # fmt: skip
             print(piece, end="", flush=True)
         print("\n" if i + 1 < n else "", flush=True)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ class Condition:
     """What a sample is asked for, or what a training example is. B is the batch; a field that is None is not given."""
 
     label: Tensor | None = None  # [B] int64, an index into ConditionSpec.classes
-    properties: Tensor | None = None  # [B, P] float32, standardised
-    source: Tensor | None = None  # [B, S] int64: a sentence, a document, a prompt
+    properties: Tensor | None = None  # [B, P] float32, standardised; NaN where not given
+    source: Tensor | None = None  # [B, S] int64: a sentence, a document, a prompt; contents, eos, then pad
     known: Tensor | None = None  # like x: values that must appear in the sample
     mask: Tensor | None = None  # bool like x; True where `known` is given
 
@@ -34,6 +35,11 @@ class Condition:
     def __getitem__(self, rows: slice | Tensor) -> Condition:
         return self.map(lambda t: t[rows])
 
+    def only(self, names: frozenset[str]) -> Condition:
+        """The conditions among `names`; "known" stands for `known` and `mask`."""
+        kept = names | ({"mask"} if "known" in names else set())
+        return Condition(**{f.name: getattr(self, f.name) if f.name in kept else None for f in fields(self)})
+
     def check(self, allowed: frozenset[str], family: str) -> None:
         """Raise InputError when something is asked for that the family cannot honour."""
         for name in sorted(self.given() - allowed):
@@ -42,16 +48,54 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Property:
+    """A number that every example has, asked for as (value - mean) / std. low, high: observed in training."""
+
+    name: str
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    def standardised(self, value: float) -> float:
+        return (value - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Sequences that samples follow from: contents, eos, then pad; `length` with eos at most. shared: the ids are those
+    of the examples' own vocabulary."""
+
+    length: int
+    vocab: int
+    pad: int
+    eos: int
+    shared: bool = True
+
+
+@dataclass(frozen=True)
 class ConditionSpec:
     """What the data offers to condition on.
 
-    classes: label names in index order, empty without labels. counts: training examples of each class. properties:
-    names of the numeric properties.
+    classes: label names in index order, empty without labels. counts: training examples of each class. properties: in
+    the order of their columns. source: None without sources.
     """
 
     classes: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
-    properties: tuple[str, ...] = ()
+    properties: tuple[Property, ...] = ()
+    source: SourceSpec | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ConditionSpec:
+        """Equal to the one of which `data` is the dataclasses.asdict."""
+        source = data.get("source")
+        return cls(
+            tuple(data["classes"]),
+            tuple(data["counts"]),
+            tuple(Property(**p) for p in data["properties"]),
+            None if source is None else SourceSpec(**source),
+        )
 
 
 @dataclass(frozen=True)

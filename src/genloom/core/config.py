@@ -48,6 +48,11 @@ class DataConfig(Settings):
     path: str = setting("", "Folder, archive, file or catalog name the examples come from.")
     column: str | None = setting(None, "Column or field that holds the examples; None finds it by name or content.")
     label: str | None = setting(None, "Column or field of the labels; None finds it by name, 'none' takes no labels.")
+    properties: tuple[str, ...] = setting((), "Columns of numbers that samples can be asked for, as in [likes,length].")
+    source: str | None = setting(
+        None, "Column or field of the text that examples follow from; None finds it by name, 'none' takes none."
+    )
+    source_length: int = setting(512, "Tokens of a source; of longer ones the beginning is read.", unit="tokens", ge=2)
     validation: float = setting(0.05, "Share held out for validation, by content hash.", unit="share", ge=0, lt=0.5)
     test: float = setting(0.05, "Share held out for testing, by content hash.", unit="share", ge=0, lt=0.5)
     near_duplicates: bool = setting(True, "Keep near duplicates on one side of the split.")

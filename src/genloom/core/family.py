@@ -130,7 +130,7 @@ class Family(nn.Module, ABC):
 
     def honours(self) -> frozenset[str]:
         """Conditions that this instance honours: those of the class that the data offers; "known" needs no offer."""
-        offered = {"known", "source"}
+        offered = {"known"} | ({"source"} if self.condition.source is not None else set())
         offered |= {"label"} if self.condition.classes else set()
         offered |= {"properties"} if self.condition.properties else set()
         return self.conditions & frozenset(offered)

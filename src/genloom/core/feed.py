@@ -55,9 +55,35 @@ class Stream(Protocol):
         ...
 
 
+@runtime_checkable
+class Sized(Protocol):
+    """Examples of different lengths."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[N] tokens of each."""
+        ...
+
+
+POOL = 32  # batches among whose examples those of like length are put together
+
+
+def bucketed(order: NDArray[np.int64], lengths: NDArray[np.int64], size: int, first: int, draw: np.random.Generator):  # type: ignore[no-untyped-def]
+    """[N] a shuffled order with examples of like length in the same batch, and the batches shuffled. first: examples
+    that complete the batch which the epoch before began."""
+    begin, rest = order[:first], order[first:]
+    whole = len(rest) // size * size
+    pools = [
+        p[np.argsort(lengths[p], kind="stable")] for p in np.split(rest, range(POOL * size, len(rest), POOL * size))
+    ]
+    rest = np.concatenate(pools) if pools else rest
+    batches = rest[:whole].reshape(-1, size)
+    return np.concatenate([begin, batches[draw.permutation(len(batches))].ravel(), rest[whole:]])
+
+
 class Feed:
     """Batches from the concatenation of one permutation of the examples (or of the windows of a stream) an epoch; the
-    next one is made meanwhile.
+    next one is made meanwhile. Whole examples of different lengths are batched with others of like length.
 
     `position` counts rows given. Batches do not end at an epoch's end, so a set smaller than a batch works.
     """
@@ -78,20 +104,25 @@ class Feed:
         self.wait = 0.0  # seconds that the training stood still for data
         self._pool = ThreadPoolExecutor(1, "feed")
         self._next: tuple[int, int, Future[Batch]] | None = None
-        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self._lengths = examples.lengths if window is None and isinstance(examples, Sized) else None
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        if epoch not in self._orders:
-            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
+    def order(self, epoch: int, size: int = 1) -> NDArray[np.int64]:
+        """[rows] of an epoch; size: of a batch."""
+        if (epoch, size) not in self._orders:
+            self._orders = {k: o for k, o in self._orders.items() if k == (epoch - 1, size)}
             generator = np.random.Generator(np.random.PCG64(derive(self.seed, "order", epoch)))
-            self._orders[epoch] = generator.permutation(self.rows)
-        return self._orders[epoch]
+            order = generator.permutation(self.rows)
+            if self._lengths is not None and size > 1:
+                order = bucketed(order, self._lengths, size, -epoch * self.rows % size, generator)
+            self._orders[epoch, size] = order
+        return self._orders[epoch, size]
 
     def indices(self, position: int, size: int) -> NDArray[np.int64]:
-        n, parts = self.rows, []
+        n, parts, batch = self.rows, [], size
         while size:
             epoch, start = divmod(position, n)
-            part = self.order(epoch)[start : start + size]
+            part = self.order(epoch, batch)[start : start + size]
             parts.append(part)
             position, size = position + len(part), size - len(part)
         return np.concatenate(parts)

@@ -145,6 +145,31 @@ class HasTraits(Protocol):
 
 
 @runtime_checkable
+class HasProperties(Protocol):
+    """A modality that measures numbers of its examples, which samples can then be asked for."""
+
+    def property_names(self) -> tuple[str, ...]:
+        """Those that its settings choose."""
+        ...
+
+    def properties(self, example: Any) -> Mapping[str, float]:
+        """Each of `property_names`; NaN where it has none."""
+        ...
+
+
+@runtime_checkable
+class TakesSource(Protocol):
+    """A modality of sequences whose examples may follow from sources of the same kind: questions, titles, sentences of
+    another language."""
+
+    @classmethod
+    def fit_pairs(cls, config: Any, train: Iterable[Any], sources: Iterable[Any]) -> tuple[Any, Any]:
+        """As Modality.fit, for examples and their sources: the modality of each. They are the same object where they
+        share a vocabulary."""
+        ...
+
+
+@runtime_checkable
 class HasGrammar(Protocol):
     """A modality of sequences whose samples can be kept valid while they are generated."""
 

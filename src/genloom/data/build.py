@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import write_json
 from genloom.core.modality import Continues, Fingerprint, Modality
 from genloom.data import cache
+from genloom.data.conditions import measured
 from genloom.data.duplicates import exact_groups, near_groups
 from genloom.data.items import Items, Source, count, listing, natural
 from genloom.data.split import TRAIN, Codes, Shares, assign, crossing, singles
@@ -72,12 +73,21 @@ class Builder:
         labels = np.array([index[str(items.label(i))] if classes else 0 for i in order], dtype=np.int64)
         self._encode(items, order, modality, folder / cache.X)
         np.save(folder / cache.LABELS, labels)
+        names = list(items.properties)
+        columns = [np.asarray(items.properties[n], np.float64)[order] for n in names]
+        values = np.stack(columns, 1) if columns else np.zeros((len(order), 0))
+        if names:
+            np.save(folder / cache.PROPERTIES, values)
         write_json(folder / cache.ORIGINS, [items.origins[i] for i in order])
         counts = [int((codes == c).sum()) for c in range(3)]
         return {
             "state": modality.state(), "classes": classes, "counts": counts, "notices": self.notices,
+            "properties": [asdict(p) for p in measured(names, values[: counts[0]])],
             "quarantined": [{"origin": b.origin, "reason": b.reason} for b in self.broken],
-            "digest": _content_digest([prints[i] for i in order], [items.label(i) for i in order], counts, modality),
+            "digest": _content_digest(
+                [prints[i] for i in order], [items.label(i) for i in order], counts, modality,
+                values.tobytes() if names else b"",
+            ),
         }  # fmt: skip
 
     def _read(self, items: Items, i: int) -> Any:
@@ -218,9 +228,10 @@ def _size(example: Any) -> int:
 
 
 def _content_digest(
-    prints: Sequence[Fingerprint], labels: Sequence[str | None], counts: Sequence[int], modality: Modality[Any]
-) -> str:
-    digest = hashlib.sha256(json.dumps([list(counts), modality.state()], sort_keys=True).encode())
+    prints: Sequence[Fingerprint], labels: Sequence[str | None], counts: Sequence[int], modality: Modality[Any],
+    properties: bytes,
+) -> str:  # fmt: skip
+    digest = hashlib.sha256(properties + json.dumps([list(counts), modality.state()], sort_keys=True).encode())
     for p, label in zip(prints, labels, strict=True):
         digest.update(p.exact + (label or "").encode() + b"\0")
     return digest.hexdigest()

@@ -19,14 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genloom.core.batch import ConditionSpec
 from genloom.core.errors import GenloomError
 from genloom.core.files import sync_folder, write_json
 from genloom.core.spec import Grid, Spec
 from genloom.data.catalog import cache_root
+from genloom.data.conditions import Conditions
 from genloom.data.items import Located
 
 META, X, LABELS, ORIGINS = "meta.json", "x.npy", "labels.npy", "origins.json"
 STARTS, PLACES = "starts.npy", "places.npy"  # of sequences
+PROPERTIES, SOURCE, SOURCE_STARTS = "properties.npy", "source.npy", "source_starts.npy"
 _STALE = 86400.0  # seconds after which the unfinished folder of another process is taken as left behind
 
 
@@ -87,6 +90,13 @@ class Entry:
     def starts(self) -> NDArray[np.int64] | None:
         """int64 [N + 1]; None where examples have one size."""
         return np.load(self.path / STARTS, allow_pickle=False) if STARTS in self.meta["files"] else None
+
+    def conditions(self, spec: ConditionSpec) -> Conditions | None:
+        """Properties and sources of all examples; None without."""
+        files = self.meta["files"]
+        array = lambda name: np.load(self.path / name, mmap_mode="r", allow_pickle=False) if name in files else None  # noqa: E731
+        found = Conditions(spec, array(PROPERTIES), array(SOURCE), array(SOURCE_STARTS))
+        return found if PROPERTIES in files or SOURCE in files else None
 
     def origins(self) -> Sequence[str]:
         """Raises GenloomError when the file has gone since the entry was opened."""

@@ -36,7 +36,11 @@ def _tang(entry: Entry, wishes: Wishes) -> Source:
     from genloom.data.texts import archive_items
 
     path = fetch(entry, entry.files[0])
-    wishes = replace(wishes, column=wishes.column or "paragraphs", label=wishes.label or "none")
+    asked = wishes.columns
+    columns = replace(
+        asked, text=asked.text or "paragraphs", label=asked.label or "none", source=asked.source or "none"
+    )
+    wishes = replace(wishes, columns=columns)
 
     def load() -> Items:
         return archive_items(path, wishes, r"(^|/)poet\.tang\.\d+\.json$")
@@ -74,7 +78,7 @@ SETS = (
     ),
     Entry(
         "tang-poems",
-        "57,607 poems of the Tang dynasty in traditional Chinese characters, without titles and authors.",
+        "57,607 poems of the Tang dynasty in traditional Chinese characters; data.source=title takes their titles too.",
         "MIT (the collection); the poems are in the public domain",
         "https://github.com/chinese-poetry/chinese-poetry",
         57607,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,17 @@ from genloom.core.config import unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.data.blobs import Blob
 from genloom.data.items import SPLIT_NAMES, GivenSplit, clean, count
-from genloom.data.records import Rows, Table, as_text, first_rows, open_table
+from genloom.data.records import Rows, Table, as_number, as_text, first_rows, open_table
 
 TEXTS = (
     "text", "content", "contents", "body", "sentence", "document", "article", "paragraph", "paragraphs", "caption",
     "poem", "lyrics", "review", "message", "comment", "story", "abstract", "line",
 )  # fmt: skip
 LABELS = ("label", "class", "category", "target", "author", "genre", "topic", "intent", "sentiment", "language")
+SOURCES = (
+    "source", "src", "prompt", "instruction", "question", "query", "request", "input", "headline", "title",
+)  # fmt: skip
+ANSWERS = ("answer", "response", "reply", "completion", "output", "target", "translation", "summary")
 SPLITS = ("split", "subset", "set")
 LOOKED_AT = 200  # rows from which the columns are chosen
 CLASSES = 1000  # labels at most, unless the column was asked for
@@ -28,45 +33,81 @@ EACH = 2  # examples that a label has on average, unless the column was asked fo
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of text, label and split. asked: whether the label column was."""
+    """Names of the columns of text, label, split, properties and source. asked: whether the label column was.
+    found_source: whether the source was found by its name."""
 
     text: str
     label: str | None
     split: str | None
     asked: bool
+    properties: tuple[str, ...] = ()
+    source: str | None = None
+    found_source: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Names of columns that a person gave. label, source: "none" for none of them."""
+
+    text: str | None = None
+    label: str | None = None
+    properties: tuple[str, ...] = ()
+    source: str | None = None
+
+    @property
+    def any(self) -> bool:
+        named = [n for n in (self.label, self.source) if n != "none"]
+        return bool(self.text or self.properties or any(named))
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A table gone through once. labels, given: [N] of its rows. missing: rows that can be read but have no label."""
+    """A table gone through once. labels, given: [N] of its rows. missing: rows that can be read but have no label.
+    properties: [N] of each, NaN where a row has no such number."""
 
     shelf: Rows
     labels: list[str | None]
     given: list[GivenSplit | None]
     missing: int
+    properties: dict[str, list[float]]
 
 
-def choose(name: str, rows: Sequence[Mapping[str, Any]], column: str | None, label: str | None) -> Columns:
+def choose(name: str, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Columns:
     """The columns of a table from its first rows. Raises InputError naming the columns when none holds text, and the
     nearest one when the one asked for is not there.
     """
+    column, label = asked.text, asked.label
     names = list(dict.fromkeys(str(k) for row in rows for k in row))
     lower = {n.lower(): n for n in reversed(names)}
     wanted_label = None if label is None or label == "none" else _named(name, label, lower)
     labels = wanted_label or (None if label == "none" else next((lower[n] for n in LABELS if n in lower), None))
     split = next((lower[n] for n in SPLITS if n in lower), None)
+    source = _named(name, asked.source, lower) if asked.source not in (None, "none") else None
+    properties = tuple(_named(name, p, lower) for p in asked.properties)
     if column is not None:
         text = _named(name, column, lower)
     else:
-        lengths = {n: _length(rows, n) for n in names if n not in (wanted_label, split)}
+        lengths = {n: _length(rows, n) for n in names if n not in (wanted_label, split, source, *properties)}
         known = next((lower[n] for n in TEXTS if n in lower and lengths.get(lower[n], 0)), None)
+        if known is None and any(n in lower for n in SOURCES):
+            known = next((lower[n] for n in ANSWERS if n in lower and lengths.get(lower[n], 0)), None)
         others = {n: v for n, v in lengths.items() if v and n != labels}
         if known is None and not others:
             raise InputError(
                 f"{name} has no column of text; it has {', '.join(names[:8]) or 'none'}: name one with data.column"
             )
         text = known or max(others, key=lambda n: others[n])
-    return Columns(text, None if labels == text else labels, split, wanted_label is not None)
+    label = None if labels == text else labels
+    found = None
+    if asked.source is None:
+        found = _source(rows, [lower[n] for n in SOURCES if n in lower], (text, label, split, *properties))
+    return Columns(text, label, split, wanted_label is not None, properties, source or found, found is not None)
+
+
+def _source(rows: Sequence[Mapping[str, Any]], named: Sequence[str], taken: Sequence[str | None]) -> str | None:
+    """The one column that by its name and values holds what the text follows from; None where it is not clear."""
+    free = [n for n in named if n not in taken and _length(rows, n)]
+    return free[0] if len(free) == 1 else None
 
 
 def _named(name: str, column: str, lower: Mapping[str, str]) -> str:
@@ -87,7 +128,7 @@ def _length(rows: Sequence[Mapping[str, Any]], column: str) -> float:
     return sum(map(len, words)) / len(words) if 2 * len(words) > len(rows) else 0.0
 
 
-def find_columns(blobs: Sequence[Blob], column: str | None, label: str | None) -> tuple[Columns, str]:
+def find_columns(blobs: Sequence[Blob], asked: Asked) -> tuple[Columns, str]:
     """The columns of the first table that can be read, and a sentence that says which. Raises InputError."""
     reason = ""
     for blob in blobs:
@@ -97,9 +138,15 @@ def find_columns(blobs: Sequence[Blob], column: str | None, label: str | None) -
             reason = reason or f"{blob.name}: {e}"
             continue
         if rows:
-            found = choose(blob.name, rows, column, label)
-            alone = column is not None or len({str(k) for row in rows for k in row}) == 1
-            return found, "" if alone else f"the text is in {found.text} (data.column names another column)"
+            found = choose(blob.name, rows, asked)
+            alone = asked.text is not None or len({str(k) for row in rows for k in row}) == 1
+            said = [] if alone else [f"the text is in {found.text} (data.column names another column)"]
+            if found.found_source:
+                said.append(
+                    f"each text follows from its {found.source}, which samples can be given with --source "
+                    "(data.source names another column, data.source=none takes none)"
+                )
+            return found, "; ".join(said)
         reason = reason or f"{blob.name}: it has no rows"
     raise InputError(f"no table can be read; the first is {reason}")
 
@@ -111,30 +158,39 @@ def listed(blob: Blob, columns: Columns) -> Listed:
     numbers: list[int] = []
     labels: list[str | None] = []
     given: list[GivenSplit | None] = []
+    numeric: dict[str, list[float]] = {name: [] for name in columns.properties}
     end: str | None = None
     missing = 0
     try:
         for number, row in table.rows():
             numbers.append(number)
             label, side = None, None
-            if columns.label or columns.split:
+            values: Mapping[str, Any] = {}
+            if columns.label or columns.split or columns.properties:
                 with contextlib.suppress(Unreadable):  # a broken row is named when the texts are read
                     values = table.values(row)
                     label, side = _label(values.get(columns.label or "")), values.get(columns.split or "")
                     missing += label is None
+            for name, column in numeric.items():
+                column.append(as_number(values.get(name)))
             labels.append(label)
             given.append(SPLIT_NAMES.get(str(side).strip().lower()))
     except Unreadable as e:
         end = str(e)
         labels.append(None)
         given.append(None)
-    return Listed(Rows(blob, table, columns.text, np.array(numbers, dtype=np.int32), end), labels, given, missing)
+        for column in numeric.values():
+            column.append(math.nan)
+    shelf = Rows(blob, table, columns.text, np.array(numbers, dtype=np.int32), end)
+    shelf.numeric, shelf.origin = columns.properties, columns.source
+    return Listed(shelf, labels, given, missing, numeric)
 
 
 def _only(table: Table, columns: Columns) -> None:
     """Let a table that can read some columns alone do so."""
     if hasattr(table, "names"):
-        table.names = [c for c in (columns.text, columns.label, columns.split) if c]
+        wanted = (columns.text, columns.label, columns.split, columns.source, *columns.properties)
+        table.names = [c for c in wanted if c]
 
 
 def _label(value: Any) -> str | None:

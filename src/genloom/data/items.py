@@ -33,7 +33,8 @@ class Items:
     all.
     read(i): file contents, an array or an object; raises Unreadable. order: the indices in the order that reads
     fastest. chosen: settings of the modality that were found in the data. stream: they are consecutive pieces of long
-    texts, and `given` divides all of them.
+    texts, and `given` divides all of them. properties: [N] each, by name. source(i): what example i follows from, as
+    `read` gives examples; quick right after read(i).
     """
 
     origins: Sequence[str]
@@ -44,6 +45,8 @@ class Items:
     notices: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = False
+    properties: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    source: Callable[[int], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.origins)

@@ -62,7 +62,7 @@ def _of_memory(data: Any) -> str:
         return "image"  # whose source says what is wrong
     x, _ = pair(data)
     first = next(iter(x), None) if isinstance(x, list) or getattr(x, "ndim", 0) == 1 else None
-    return "text" if isinstance(first, str) else "image"
+    return "text" if isinstance(first, str | dict) else "image"
 
 
 def _lists_files(path: Path) -> bool:

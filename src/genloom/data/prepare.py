@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.batch import Batch, Condition, ConditionSpec, Property, SourceSpec
 from genloom.core.config import DataConfig, Settings, validate
 from genloom.core.discover import module
+from genloom.core.errors import InputError
 from genloom.core.modality import Modality
 from genloom.core.spec import Tokens
 from genloom.data import cache
 from genloom.data.build import Broken, Builder
+from genloom.data.conditions import Conditions
 from genloom.data.items import Source
 from genloom.data.kinds import MODALITIES, find_kind, modality_class
 from genloom.data.sequences import Sequences
@@ -40,9 +42,13 @@ class Split:
     """The encoded examples of one split. N examples; index i is the i-th in the source's order."""
 
     def __init__(
-        self, x: cache.Encoded, labels: NDArray[np.int64] | None, origins: Callable[[], Sequence[str]]
+        self,
+        x: cache.Encoded,
+        labels: NDArray[np.int64] | None,
+        origins: Callable[[], Sequence[str]],
+        conditions: Conditions | None = None,
     ) -> None:
-        self.x, self.labels, self._origins = x, labels, origins
+        self.x, self.labels, self._origins, self.conditions = x, labels, origins, conditions
 
     def __len__(self) -> int:
         return len(self.x)
@@ -64,8 +70,10 @@ class Split:
             yield self._batch(slice(start, min(start + size, n)), torch.arange(start, min(start + size, n)))
 
     def _batch(self, rows: NDArray[np.int64] | slice, index: torch.Tensor) -> Batch:
-        label = None if self.labels is None else torch.from_numpy(np.array(self.labels[rows]))
-        return Batch(self.x.take(rows), Condition(label=label), index)
+        condition = Condition() if self.conditions is None else self.conditions.condition(index.numpy())
+        if self.labels is not None:
+            condition = replace(condition, label=torch.from_numpy(np.array(self.labels[rows])))
+        return Batch(self.x.take(rows), condition, index)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class Prepared:
     """A data set ready to train on.
 
     digest: of the decoded examples, their labels, the split and the modality's state; equal on every machine. name:
-    short, for the run folder. quarantined: items that could not be read.
+    short, for the run folder. quarantined: items that could not be read. source: the modality of the sources.
     """
 
     modality: Modality[Any]
@@ -85,6 +93,14 @@ class Prepared:
     notices: tuple[str, ...]
     digest: str
     name: str
+    source: Modality[Any] | None = None
+
+    def under(self, condition: ConditionSpec) -> Prepared:
+        """The same data, its properties and sources told as another training's spec has them."""
+        for split in (self.train, self.validation, self.test):
+            if split.conditions is not None:
+                split.conditions = replace(split.conditions, spec=condition)
+        return replace(self, condition=condition)
 
 
 def _silent(_: str) -> None:
@@ -108,7 +124,7 @@ def prepare(
     kind = kind or find_kind(data)
     cls = modality_class(kind)
     settings = validate(cls.Config, modality_config, "modality")
-    source = cls.open(data, settings, config) if isinstance(cls, Opens) else open_source(data, cls.extensions)
+    source = cls.open(data, settings, config) if isinstance(cls, Opens) else _open(data, cls, config)
     key = _key(source, kind, settings, config, start)
     entry, damaged = cache.find(key)
     if damaged:
@@ -122,6 +138,12 @@ def prepare(
     for notice in prepared.notices:
         notify(notice)
     return prepared
+
+
+def _open(data: Any, cls: type[Modality[Any]], config: DataConfig) -> Source:
+    if config.source not in (None, "none"):
+        raise InputError("data.source is for tables of text; leave it out")
+    return open_source(data, cls.extensions, config.properties)
 
 
 def _key(
@@ -142,6 +164,10 @@ def _opened(entry: cache.Entry, name: str, cls: type[Modality[Any]], notices: tu
     modality = cls.from_state(meta["state"])
     stored, labels, codec = entry.x(), entry.labels(), cache.Codec(modality.spec)
     classes = tuple(meta["classes"])
+    source, origin = meta.get("source"), None
+    if source is not None:
+        origin = modality if meta["origin"] is None else cls.from_state(meta["origin"])
+        source = SourceSpec(**{k: v for k, v in source.items() if k != "digest"})
     edges = np.cumsum([0, *meta["counts"]]).tolist()
     starts = entry.starts()
     origins: list[Sequence[str]] = []
@@ -153,15 +179,17 @@ def _opened(entry: cache.Entry, name: str, cls: type[Modality[Any]], notices: tu
 
     def split(i: int) -> Split | Sequences:
         part = slice(edges[i], edges[i + 1])
-        own = labels[part] if classes else None
+        own, more = labels[part] if classes else None, conditions[part] if conditions is not None else None
         if starts is None or not isinstance(modality.spec, Tokens):
-            return Split(cache.Encoded(stored[part], codec), own, lambda: origins_of(part))
+            return Split(cache.Encoded(stored[part], codec), own, lambda: origins_of(part), more)
         begin, end = int(starts[part.start]), int(starts[part.stop])
         own_starts = starts[part.start : part.stop + 1] - begin
-        return Sequences(modality.spec, stored[begin:end], own_starts, own, lambda: origins_of(part))
+        return Sequences(modality.spec, stored[begin:end], own_starts, own, lambda: origins_of(part), more)
 
     counts = tuple(np.bincount(labels[: edges[1]], minlength=len(classes)).tolist()) if classes else ()
+    spec = ConditionSpec(classes, counts, tuple(Property(**p) for p in meta["properties"]), source)
+    conditions = entry.conditions(spec)
     return Prepared(
-        modality, ConditionSpec(classes=classes, counts=counts), split(0), split(1), split(2),
-        tuple(Broken(**b) for b in meta["quarantined"]), (*notices, *meta["notices"]), meta["digest"], name,
+        modality, spec, split(0), split(1), split(2), tuple(Broken(**b) for b in meta["quarantined"]),
+        (*notices, *meta["notices"]), meta["digest"], name, origin,
     )  # fmt: skip

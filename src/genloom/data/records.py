@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -223,9 +224,19 @@ def as_text(value: Any, column: str) -> str:
     raise Unreadable(f"there is {what} instead of text in {column}")
 
 
+def as_number(value: Any) -> float:
+    """The number in a value; NaN where there is none."""
+    try:
+        number = math.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
 class Rows:
     """A shelf: the texts in one column of a table. entries: the number of each row. end: why it broke off, as one
-    more. needed: a column that must not be empty.
+    more. needed: a column that must not be empty. numeric: columns that must be numbers. origin: the column of what
+    each text follows from.
     """
 
     def __init__(
@@ -233,6 +244,9 @@ class Rows:
     ) -> None:
         self.name, self.table, self.column, self.entries, self.end = blob.name, table, column, entries, end
         self.needed: str | None = None
+        self.numeric: tuple[str, ...] = ()
+        self.origin: str | None = None
+        self._last: tuple[int, Mapping[str, Any]] | None = None
         self._rows: Iterator[tuple[int, Any]] | None = None
         self._next = 0
 
@@ -241,6 +255,30 @@ class Rows:
 
     def read(self, k: int) -> str:
         """The text of row k. Raises Unreadable. Quick when asked for in rising order."""
+        values = self._values(k)
+        if self.needed is not None and values.get(self.needed) in (None, ""):
+            raise Unreadable(f"there is no label in {self.needed}")
+        for name in self.numeric:
+            if math.isnan(as_number(values.get(name))):
+                value = values.get(name)
+                shown = "nothing" if value in (None, "") else repr(value)[:40]
+                raise Unreadable(f"there is {shown} instead of a number in {name}")
+        if self.origin is not None:
+            self._source(values)
+        return as_text(values.get(self.column), self.column)
+
+    def source(self, k: int) -> str:
+        """What the text of row k follows from; nothing where that is missing. Raises Unreadable."""
+        return self._source(self._values(k))
+
+    def _source(self, values: Mapping[str, Any]) -> str:
+        assert self.origin is not None
+        value = values.get(self.origin)
+        return "" if value in (None, "", []) else as_text(value, self.origin)
+
+    def _values(self, k: int) -> Mapping[str, Any]:
+        if self._last is not None and self._last[0] == k:
+            return self._last[1]
         if k == len(self.entries):
             raise Unreadable(self.end or "")
         if self._rows is None or k < self._next:
@@ -250,15 +288,14 @@ class Rows:
         if row is None:
             raise Unreadable("it is not there any more")
         values = self.table.values(row[1])
-        if self.needed is not None and values.get(self.needed) in (None, ""):
-            raise Unreadable(f"there is no label in {self.needed}")
-        return as_text(values.get(self.column), self.column)
+        self._last = (k, values)
+        return values
 
     def numbers(self) -> NDArray[np.int32]:
         return self.entries if self.end is None else np.append(self.entries, np.int32(-1))
 
     def close(self) -> None:
-        self._rows, self._next = None, 0
+        self._rows, self._next, self._last = None, 0, None
 
 
 def first_rows(table: Table, most: int) -> list[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from genloom.core.batch import Batch, Condition
 from genloom.core.spec import Tokens
+from genloom.data.conditions import Conditions
 
 Ints = NDArray[np.int64]
 
@@ -31,7 +33,7 @@ class Sequences:
     """The encoded examples of one split. N examples, `B` batch, `T` tokens; index i is the i-th in the source's order.
 
     tokens: [total] whole numbers. starts: int64 [N + 1] where each example begins, the last one is total. labels: int64
-    [N] or None.
+    [N] or None. conditions: what else the examples are conditioned on.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Sequences:
         starts: Ints,
         labels: Ints | None,
         origins: Callable[[], Sequence[str]],
+        conditions: Conditions | None = None,
     ) -> None:
         self.spec, self.tokens, self.starts, self.labels = spec, np.asarray(tokens), starts, labels
-        self._origins = origins
+        self._origins, self.conditions = origins, conditions
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -69,8 +72,10 @@ class Sequences:
         lengths = self.lengths[indices]
         x = np.full((len(indices), int(lengths.max(initial=0))), self.spec.pad, dtype=np.int64)
         x[np.arange(x.shape[1]) < lengths[:, None]] = self.tokens[places(self.starts[indices], lengths)]
-        label = None if self.labels is None else torch.from_numpy(self.labels[indices])
-        return Batch(torch.from_numpy(x), Condition(label=label), torch.from_numpy(indices.copy()))
+        condition = Condition() if self.conditions is None else self.conditions.condition(indices)
+        if self.labels is not None:
+            condition = replace(condition, label=torch.from_numpy(self.labels[indices]))
+        return Batch(torch.from_numpy(x), condition, torch.from_numpy(indices.copy()))
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """All examples (or the first `limit`) in order."""
@@ -82,14 +87,17 @@ class Sequences:
         """Cut from the examples as they lie one after the other, across their ends.
 
         starts: int64 [B] in [0, total). x: int64 [B, length] from each start on, padded with pad past the end. label:
-        int64 [B, length] that of the example each token belongs to (of the last one past the end). index: the starts.
+        int64 [B, length], properties [B, length, P]: those of the example each token belongs to (of the last one past
+        the end); sources are left out. index: the starts.
         """
         starts = np.asarray(starts, dtype=np.int64)
         at = starts[:, None] + np.arange(length)
         inside = at < self.total
         at = np.minimum(at, max(0, self.total - 1))
         x = np.where(inside, self.tokens[at], self.spec.pad).astype(np.int64)
-        label = None
-        if self.labels is not None:
-            label = torch.from_numpy(self.labels[np.searchsorted(self.starts, at, "right") - 1])
-        return Batch(torch.from_numpy(x), Condition(label=label), torch.from_numpy(starts.copy()))
+        label, properties = None, None
+        if self.labels is not None or self.conditions is not None:
+            owner = np.searchsorted(self.starts, at, "right") - 1
+            label = None if self.labels is None else torch.from_numpy(self.labels[owner])
+            properties = None if self.conditions is None else self.conditions.values(owner)
+        return Batch(torch.from_numpy(x), Condition(label, properties), torch.from_numpy(starts.copy()))

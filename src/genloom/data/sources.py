@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,23 @@ from genloom.data.table import table_source
 from genloom.data.tree import folder_source, read_file
 
 
-def open_source(data: Any, extensions: frozenset[str]) -> Source:
-    """The source for `data`; files whose ending is in `extensions` are examples. Raises InputError when there is none.
+def open_source(data: Any, extensions: frozenset[str], properties: Sequence[str] = ()) -> Source:
+    """The source for `data`; files whose ending is in `extensions` are examples; properties: columns of numbers of a
+    table. Raises InputError when there is none.
 
     data: a folder, archive, .npy, .npz, idx or CSV file; a name of the catalog (a path of that name comes first);
     an array, a list of images, pairs with labels.
     """
+    table = isinstance(data, str | Path) and Path(data).suffix.lower() in (".csv", ".tsv")
+    if properties and not table:
+        raise InputError("data.properties are columns of a CSV of paths; give such a table, or leave them out")
     if not isinstance(data, str | Path):
         _refuse(data)
         return memory_source(data)
     path = found(data)
     if path is None:
         return catalog.open_named(str(data), extensions)
-    return _shadowing(data, path, _open_path(path, extensions))
+    return _shadowing(data, path, _open_path(path, extensions, properties))
 
 
 def open_text(data: Any, wishes: texts.Wishes) -> Source:
@@ -101,7 +106,7 @@ def _missing(data: str | Path) -> str:
     return f"there is no file or folder {data}" + (f"; did you mean the named set {near[0]!r}?" if near else "")
 
 
-def _open_path(path: Path, extensions: frozenset[str]) -> Source:
+def _open_path(path: Path, extensions: frozenset[str], properties: Sequence[str]) -> Source:
     name = path.name.lower()
     if path.is_dir():
         try:
@@ -114,7 +119,7 @@ def _open_path(path: Path, extensions: frozenset[str]) -> Source:
     if name.endswith((".npy", ".npz")):
         return numpy_source(path)
     if name.endswith((".csv", ".tsv")):
-        return table_source(path)
+        return table_source(path, properties)
     if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
         return archive_source(path, extensions)
     if is_idx(path):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from genloom.core.errors import InputError
+from genloom.core.config import unknown
+from genloom.core.errors import InputError, Unreadable
 from genloom.data.items import SPLIT_NAMES, GivenSplit, Items, Source, clean, printable
+from genloom.data.records import as_number
 from genloom.data.tree import read_file
 
 PATHS = ("path", "file", "image", "filename", "filepath", "file_name")
@@ -32,13 +36,15 @@ def holds_paths(path: Path, head: bytes, extensions: frozenset[str]) -> bool:
     return Path(named).suffix.lower() in extensions or (path.parent / named).is_file()
 
 
-def table_source(path: Path) -> Source:
-    """Rows of path and, if there is such a column, label and split. Paths are relative to the table.
+def table_source(path: Path, properties: Sequence[str] = ()) -> Source:
+    """Rows of path and, if there is such a column, label and split. Paths are relative to the table. properties: names
+    of columns of numbers; a row without one cannot be read.
 
     The digest covers the table and the names, sizes and times of change of its files. Raises InputError when it has no
     path column.
     """
     rows = _rows(path)
+    numeric = _numbers(path, rows, properties)
     columns, rows = _columns(path, rows)
     where, label, split = columns
     files = [path.parent / row[where].strip() for row in rows]
@@ -59,9 +65,27 @@ def table_source(path: Path) -> Source:
                 f"row {labels.index(None) + 2} of {path} has no label; give every row one, or leave the column out"
             )
         given = None if split is None else [_split(path, n, row[split]) for n, row in enumerate(rows)]
-        return Items([printable(str(f)) for f in files], lambda i: read_file(files[i]), labels, given)
+
+        def read(i: int) -> bytes:
+            for name, values in numeric.items():
+                if math.isnan(values[i]):
+                    raise Unreadable(f"row {i + 2} of {path.name} has no number in {name}")
+            return read_file(files[i])
+
+        return Items([printable(str(f)) for f in files], read, labels, given, properties=numeric)
 
     return Source(clean(path.stem) or "data", digest.hexdigest(), load)
+
+
+def _numbers(path: Path, rows: Sequence[Sequence[str]], names: Sequence[str]) -> dict[str, list[float]]:
+    """The numbers in the columns `names` below the header; NaN where there is none."""
+    header = [c.strip() for c in rows[0]] if rows else []
+    lower = {c.lower(): i for i, c in enumerate(header)}
+    for name in names:
+        if name.lower() not in lower:
+            raise InputError(f"{path}: " + unknown(name, header, "column"))
+    at = [lower[n.lower()] for n in names]
+    return {header[i]: [as_number(row[i] if i < len(row) else None) for row in rows[1:]] for i in at}
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -7,11 +7,13 @@ A unit is what one example is: a `line` of a file, a whole `document` (a file, a
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import statistics
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,8 +26,10 @@ from genloom.data import columns, passages
 from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, is_archive, members_of, stem
 from genloom.data.arrays import as_array, label_names, pair
 from genloom.data.blobs import Blob, digest_of, file_blob, head_of, memory_blob
+from genloom.data.columns import Asked
 from genloom.data.items import GivenSplit, Items, Located, Numbered, Source, clean, count, printable, tops
 from genloom.data.records import ENDINGS, Rows
+from genloom.data.titles import titled
 from genloom.data.tree import MAX_FILE, arrange, folder_digest, walk
 
 SHORT = 300  # characters of a typical line up to which a file of lines holds one example a line
@@ -36,14 +40,14 @@ LISTS, LISTED = 100, 100  # files at most that are lists of lines, and the lines
 
 @dataclass(frozen=True)
 class Wishes:
-    """How text shall be read. unit: "auto" chooses. column, label: as in DataConfig. validation, test: shares of a
-    stream that are held out.
+    """How text shall be read. unit: "auto" chooses. columns: as in DataConfig. first_line: what a text follows from is
+    its first line. validation, test: shares of a stream that are held out.
     """
 
     extensions: frozenset[str]
     unit: str = "auto"
-    column: str | None = None
-    label: str | None = None
+    columns: Asked = field(default_factory=Asked)
+    first_line: bool = False
     validation: float = 0.05
     test: float = 0.05
 
@@ -168,6 +172,8 @@ def list_source(data: Any, wishes: Wishes) -> Source:
     x, y = pair(data)
     if not isinstance(x, list):
         x = as_array(x).tolist() if getattr(x, "ndim", 0) == 1 else list(x)
+    if y is None and x and all(isinstance(e, dict) for e in x):
+        return _rows_source(x, wishes)
     wrong = next((i for i, e in enumerate(x) if not isinstance(e, str)), None)
     if wrong is not None:
         raise InputError(f"item {wrong} of the list is {type(x[wrong]).__name__}, not text")
@@ -177,6 +183,17 @@ def list_source(data: Any, wishes: Wishes) -> Source:
     digest = hashlib.sha256(repr((x, labels)).encode("utf-8", "surrogatepass")).hexdigest()
     unit = {"unit": "line" if wishes.unit == "line" else "document"}
     return Source("texts", digest, lambda: Items(Numbered("texts", len(x)), lambda i: x[i], labels, chosen=unit))
+
+
+def _rows_source(rows: list[dict[str, Any]], wishes: Wishes) -> Source:
+    """A list of dictionaries in memory, read as JSON lines are."""
+    try:
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+    except (TypeError, ValueError) as e:
+        raise InputError(f"the dictionaries of the list must hold text and numbers: {e}") from None
+    blob = replace(memory_blob(lines), ending=".jsonl", name="the list")
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    return Source("texts", digest, lambda: _items(blob.name, [Placed(blob)], wishes, ()))
 
 
 def files_source(name: str, digest: str, parts: Sequence[tuple[Path, GivenSplit | None]], wishes: Wishes) -> Source:
@@ -197,6 +214,11 @@ def _placed(
 
 
 def _items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequence[str]) -> Items:
+    items = _untitled(name, placed, wishes, notices)
+    return titled(items, name) if wishes.first_line else items
+
+
+def _untitled(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequence[str]) -> Items:
     if not placed:
         kinds = ", ".join(sorted(wishes.extensions))
         raise InputError(
@@ -205,9 +227,11 @@ def _items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequenc
     tables = [p for p in placed if p.blob.ending in ENDINGS]
     if tables and (len(tables) == len(placed) or (wishes.unit == "auto" and 2 * len(tables) > len(placed))):
         return _table_items(name, tables, wishes, [*notices, *_left_out(len(placed) - len(tables), "text")])
-    asked = wishes.column or (wishes.label if wishes.label != "none" else None)
-    if asked is not None:
-        raise InputError(f"data.column and data.label are for tables (.csv, .jsonl, ...); {name} is plain text")
+    if wishes.columns.any:
+        raise InputError(
+            "data.column, data.label, data.properties and data.source are for tables (.csv, .jsonl, ...); "
+            f"{name} is plain text"
+        )
     notices = [*notices, *_left_out(len(tables), "table")]
     placed = [p for p in placed if p.blob.ending not in ENDINGS]
     unit, why = (wishes.unit, "") if wishes.unit != "auto" else choose_unit(placed)
@@ -235,11 +259,12 @@ def _table_items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: l
         raise InputError(
             f"the rows of {name} are examples of their own; modality.unit=stream is for plain text (.txt, .md)"
         )
-    chosen, notice = columns.find_columns([p.blob for p in placed], wishes.column, wishes.label)
+    chosen, notice = columns.find_columns([p.blob for p in placed], wishes.columns)
     shelves: list[Shelf] = []
     labels: list[str | None] = []
     given: list[GivenSplit | None] = []
     rows: list[Rows] = []
+    numeric: dict[str, list[float]] = {name: [] for name in chosen.properties}
     missing = 0
     for p in placed:
         try:
@@ -247,11 +272,15 @@ def _table_items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: l
         except Unreadable as e:
             shelves.append(Unusable(p.blob.name, str(e)))
             labels, given = [*labels, None], [*given, p.given]
+            for values in numeric.values():
+                values.append(math.nan)
             continue
         shelves.append(table.shelf)
         labels += table.labels
         given += [side or p.given for side in table.given]
         rows.append(table.shelf)
+        for property_, values in numeric.items():
+            values += table.properties[property_]
         missing += table.missing
     own, why = columns.usable_labels(labels, missing, chosen)
     for shelf in rows:
@@ -260,7 +289,8 @@ def _table_items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: l
         own = _spread([p.label for p in placed], shelves)
     notices = [*notices, *(n for n in (notice, why) if n)]
     order = [p.blob.offset for p in placed]
-    return shelved(shelves, own, given if any(given) else None, notices, "document", order)
+    items = shelved(shelves, own, given if any(given) else None, notices, "document", order, chosen.source is not None)
+    return replace(items, properties=numeric)
 
 
 T = TypeVar("T")
@@ -282,25 +312,37 @@ def _shelf(blob: Blob, unit: str) -> Shelf:
 
 def shelved(
     shelves: Sequence[Shelf], labels: Sequence[str | None] | None, given: Sequence[GivenSplit | None] | None,
-    notices: Sequence[str], unit: str, offsets: Sequence[int] = (),
+    notices: Sequence[str], unit: str, offsets: Sequence[int] = (), sources: bool = False,
 ) -> Items:  # fmt: skip
-    """Items of all shelves, one after the other. offsets: where they lie in an archive."""
+    """Items of all shelves, one after the other. offsets: where they lie in an archive. sources: whether the shelves
+    say what their texts follow from."""
     starts = [0, *accumulate(len(s) for s in shelves)]
     last: list[Shelf] = []
 
-    def read(i: int) -> Any:
+    def at(i: int) -> tuple[Any, int]:
         part = bisect_right(starts, i) - 1
         if last and last[0] is not shelves[part]:
             last.pop().close()
         last[:] = [shelves[part]]
-        return shelves[part].read(i - starts[part])
+        return shelves[part], i - starts[part]
+
+    def read(i: int) -> Any:
+        shelf, k = at(i)
+        return shelf.read(k)
+
+    def source(i: int) -> Any:
+        shelf, k = at(i)
+        return shelf.source(k)
 
     part = np.repeat(np.arange(len(shelves), dtype=np.int32), np.diff(starts))
     order = None
     if any(offsets) and list(offsets) != sorted(offsets):
         order = np.lexsort((np.arange(starts[-1]), np.asarray(offsets, dtype=np.int64)[part]))
     where = Located([s.name for s in shelves], part, np.concatenate([s.numbers() for s in shelves]))
-    return Items(where, read, labels, given, order, tuple(notices), {"unit": unit}, unit == "stream")
+    chosen = {"unit": unit}
+    return Items(
+        where, read, labels, given, order, tuple(notices), chosen, unit == "stream", source=source if sources else None
+    )
 
 
 def choose_unit(placed: Sequence[Placed]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import write_json
-from genloom.core.modality import Modality
+from genloom.core.modality import HasProperties, Modality, TakesSource
 from genloom.core.spec import Tokens
 from genloom.data import cache
 from genloom.data.build import Broken, Builder
+from genloom.data.conditions import measured
 from genloom.data.items import Items, Located, count, listing, natural
 from genloom.data.sequences import dtype_of, places
 from genloom.data.split import CODES, TRAIN, Codes, Shares, assign_exact, place, same
@@ -60,19 +62,26 @@ class SequenceBuilder(Builder):
         codes = self._codes(items, usable, digests[usable], where[usable], classes, labels)
         keep = self._trained(classes, labels, codes)
         usable, codes, labels = usable[keep], codes[keep], labels[keep]
-        modality = self._learn(items, usable[codes == TRAIN])
+        modality, origin = self._learn(items, usable[codes == TRAIN])
         self.notices += modality.notices
         order = np.argsort(codes, kind="stable")
         counts = [int((codes == c).sum()) for c in range(3)]
-        starts = self._write(items, usable[order], modality, folder)
+        starts = self._write(items, usable[order], modality, folder / cache.X)
+        source = self._sources(items, usable[order], counts[0], modality, origin, folder) if origin else None
+        names, values = self._properties(items, usable[order], modality)
+        if names:
+            np.save(folder / cache.PROPERTIES, values)
         self._measure(items, modality, np.load(folder / cache.X, mmap_mode="r"), starts, counts)
         np.save(folder / cache.STARTS, starts)
         np.save(folder / cache.LABELS, labels[order])
         _write_origins(folder, items, usable[order])
         digest = hashlib.sha256(json.dumps([counts, modality.state(), classes], sort_keys=True).encode())
         digest.update(digests[usable[order]].tobytes() + (labels[order].tobytes() if classes else b""))
+        digest.update(json.dumps([names, source]).encode() + values.tobytes())
         return {
             "state": modality.state(), "classes": classes, "counts": counts, "notices": self.notices,
+            "properties": [asdict(p) for p in measured(names, values[: counts[0]])], "source": source,
+            "origin": origin.state() if origin is not None and origin is not modality else None,
             "quarantined": [{"origin": b.origin, "reason": b.reason} for b in self.broken],
             "digest": digest.hexdigest(),
         }  # fmt: skip
@@ -154,30 +163,102 @@ class SequenceBuilder(Builder):
             )
         return keep
 
-    def _learn(self, items: Items, train: Ints) -> Modality[Any]:
+    def _learn(self, items: Items, train: Ints) -> tuple[Modality[Any], Modality[Any] | None]:
+        """The modality of the examples, and that of their sources."""
         if not len(train):
             raise InputError(f"{self.source.name} leaves no example to train on; lower data.validation and data.test")
         order = self._reading(items, train)
-        return self._fitted(Again(lambda: (self._again(items, i) for i in each(order))))
+        examples = Again(lambda: (self._again(items, i) for i in each(order)))
+        if items.source is None:
+            return self._fitted(examples), None
+        if self.start is not None:
+            raise InputError("a training that goes on from a model takes no sources yet; set data.source=none")
+        takes: Any = self.cls
+        if not isinstance(takes, TakesSource):
+            raise InputError(f"examples of {self.source.name} cannot follow from a source; leave data.source out")
+        both: tuple[Modality[Any], Modality[Any]] = takes.fit_pairs(
+            self.settings, examples, Again(lambda: (self._origin(items, i) for i in each(order)))
+        )
+        return both
 
-    def _write(self, items: Items, order: Ints, modality: Modality[Any], folder: Path) -> Ints:
-        """Encode in the order that reads fastest, then put the tokens in `order`. Returns starts [N + 1]."""
+    def _origin(self, items: Items, i: int) -> Any:
+        assert items.source is not None
+        try:
+            return items.source(i)
+        except Unreadable as e:
+            raise InputError(
+                f"{items.origins[i]} changed while it was being read ({e}); run again when the data are at rest"
+            ) from None
+
+    def _sources(
+        self, items: Items, order: Ints, train: int, modality: Modality[Any], origin: Modality[Any], folder: Path
+    ) -> dict[str, Any]:
+        """Write the sources of the examples; what a family must know of them, as SourceSpec has it."""
+        spec, limit, cut = origin.spec, self.config.source_length, 0
+        assert isinstance(spec, Tokens)
+
+        def encode(i: int) -> NDArray[np.int64]:
+            nonlocal cut
+            ids = contents_of(origin, self._origin(items, i))
+            cut += len(ids) > limit
+            return np.append(ids[: limit - 1], spec.eos) if len(ids) > limit else ids
+
+        starts = self._lay(items, order, encode, dtype_of(spec.vocab), folder / cache.SOURCE)
+        np.save(folder / cache.SOURCE_STARTS, starts)
+        if cut:
+            self.notices.append(
+                f"{count(cut, 'source')} of {len(order):,} {'has' if cut == 1 else 'have'} more than {limit} tokens: "
+                "the beginning is read (data.source_length)"
+            )
+        longest = int(np.diff(starts)[:train].max(initial=2))
+        digest = hashlib.sha256(np.load(folder / cache.SOURCE, mmap_mode="r").tobytes()).hexdigest()
+        return {
+            "length": longest, "vocab": spec.vocab, "pad": spec.pad, "eos": spec.eos,
+            "shared": origin is modality, "digest": digest,
+        }  # fmt: skip
+
+    def _properties(self, items: Items, order: Ints, modality: Modality[Any]) -> tuple[list[str], NDArray[np.float64]]:
+        """Names and values [N, P] of the properties: those of the columns, then those that the modality measures."""
+        names, columns = list(items.properties), [np.asarray(v, np.float64)[order] for v in items.properties.values()]
+        own = modality.property_names() if isinstance(modality, HasProperties) else ()
+        if own and isinstance(modality, HasProperties):
+            values = np.zeros((len(items), len(own)))
+            for i in each(self._reading(items, order)):
+                found = modality.properties(self._again(items, i))
+                values[i] = [found[name] for name in own]
+            names, columns = [*names, *own], [*columns, *values[order].T]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise InputError(f"the property {twice} is asked for twice, in data.properties and modality.properties")
+        return names, np.stack(columns, 1) if columns else np.zeros((len(order), 0))
+
+    def _write(self, items: Items, order: Ints, modality: Modality[Any], path: Path) -> Ints:
+        """The tokens of the examples in `order`. Returns starts [N + 1]."""
         assert isinstance(modality.spec, Tokens)
-        dtype = dtype_of(modality.spec.vocab)
+
+        def encode(i: int) -> NDArray[np.int64]:
+            ids: NDArray[np.int64] = modality.encode(self._again(items, i)).numpy()
+            return ids
+
+        return self._lay(items, order, encode, dtype_of(modality.spec.vocab), path)
+
+    def _lay(
+        self, items: Items, order: Ints, encode: Callable[[int], NDArray[np.int64]], dtype: np.dtype[Any], path: Path
+    ) -> Ints:
+        """Encode in the order that reads fastest, then put the tokens in `order`. Returns starts [N + 1]."""
         reading = self._reading(items, order)
         lengths = np.zeros(len(items), dtype=np.int64)
-        loose = folder / "tokens.tmp"
+        loose = path.with_suffix(".tmp")
         with open(loose, "wb", buffering=2**20) as f:
             for i in each(reading):
-                ids = modality.encode(self._again(items, i)).numpy()
+                ids = encode(i)
                 lengths[i] = len(ids)
                 f.write(ids.astype(dtype).tobytes())
-                self._held.pop(i, None)
         begins = np.zeros(len(items), dtype=np.int64)
         begins[reading] = np.cumsum(lengths[reading]) - lengths[reading]
         starts = np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64)
         total = int(starts[-1])
-        tokens = cache.write_array(folder / cache.X, (total,), dtype)
+        tokens = cache.write_array(path, (total,), dtype)
         source = np.memmap(loose, dtype, "r", shape=(total,)) if total else np.zeros(0, dtype)
         begin = 0
         while begin < len(order):
@@ -210,6 +291,14 @@ class SequenceBuilder(Builder):
                 f"{count(lost, 'character')} of the held-out examples ({lost / (len(tokens) - edge):.2g} of all) "
                 f"{'does' if lost == 1 else 'do'} not occur in the training text and count as unknown"
             )
+
+
+def contents_of(modality: Modality[Any], example: Any) -> NDArray[np.int64]:
+    """A source as a family reads it: contents and eos; of nothing eos alone."""
+    spec = modality.spec
+    assert isinstance(spec, Tokens)
+    ids: NDArray[np.int64] = modality.encode(example).numpy() if len(example) else np.zeros(0, dtype=np.int64)
+    return np.append(ids[(ids != spec.eos) & (ids != (-1 if spec.stream else spec.bos))], spec.eos)
 
 
 def _labels(items: Items, usable: Ints) -> tuple[list[str], Ints]:

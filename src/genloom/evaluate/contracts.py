@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genloom.core.batch import ConditionSpec
+from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.family import Family
 from genloom.core.feed import Examples
 from genloom.core.modality import Modality
@@ -54,8 +54,9 @@ class Generator(Protocol):
     @property
     def family(self) -> Family: ...
 
-    def sample_tensor(self, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-        """n samples as the spec says and the class indices [n] they were asked for, or None."""
+    def sample_tensor(self, n: int, *, seed: int = 0, given: Condition | None = None) -> tuple[Tensor, Tensor | None]:
+        """n samples as the spec says and the class indices [n] they were asked for, or None. given: a condition for
+        each sample; None: classes in the data's shares."""
         ...
 
 

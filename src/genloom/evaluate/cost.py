@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genloom.core.batch import Condition
 from genloom.core.family import Family
 from genloom.evaluate.contracts import Generator
 
@@ -29,9 +30,10 @@ class Watched:
     def family(self) -> Family:
         return self.generator.family
 
-    def sample_tensor(self, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    def sample_tensor(self, n: int, *, seed: int = 0, given: Condition | None = None) -> tuple[Tensor, Tensor | None]:
         begin = time.perf_counter()
-        self.x, self.labels = self.generator.sample_tensor(n, seed=seed)
+        more = {} if given is None else {"given": given}
+        self.x, self.labels = self.generator.sample_tensor(n, seed=seed, **more)
         seconds = max(time.perf_counter() - begin, 1e-9)
         device = next((p.device.type for p in self.family.parameters()), "cpu")
         threads = torch.get_num_threads()

@@ -41,25 +41,29 @@ class Plan:
     sizes: dict[str, Floats]
 
     @torch.no_grad()
-    def nats(self, surprise: Surprise, device: torch.device, labelled: bool) -> Floats:
-        """[R] nats of each row."""
+    def nats(self, surprise: Surprise, device: torch.device, honoured: frozenset[str]) -> Floats:
+        """[R] nats of each row, given its conditions among `honoured`."""
         out = []
         for batch, known in self.batches:
             b = batch.to(device)
-            condition = b.condition if labelled else Condition()
-            out.append(surprise(b.x, condition)[:, known:].double().sum(1).cpu().numpy())
+            out.append(surprise(b.x, b.condition.only(honoured))[:, known:].double().sum(1).cpu().numpy())
         return np.concatenate(out)
 
 
-def plan(s: Sequences, begins: Ints, lengths: Ints, known: Ints, labels: Ints | None, modality: object) -> Plan:
-    """The rows of `lengths` tokens at `begins`, of which the first `known` predictions are not counted."""
+def plan(s: Sequences, begins: Ints, lengths: Ints, known: Ints, owner: Ints, modality: object) -> Plan:
+    """The rows of `lengths` tokens at `begins`, of which the first `known` predictions are not counted. owner: the
+    examples whose conditions they have."""
     assert isinstance(modality, Modality) and isinstance(modality, Sequential)
     order = np.lexsort((known, lengths))
     begins, lengths, known = begins[order], lengths[order], known[order]
-    rows = taken(s, begins, lengths, None if labels is None else labels[order])
+    rows = taken(s, begins, lengths, owner[order])
+    read = np.zeros(len(rows), dtype=np.int64)
+    if rows.conditions is not None:
+        read = rows.conditions.lengths(np.arange(len(rows)))
+    widest = int(read.max(initial=0))
     batches, first = [], 0
     while first < len(rows):
-        last = min(len(rows), first + max(1, TOGETHER // int(lengths[first])))
+        last = min(len(rows), first + max(1, TOGETHER // max(widest, int(lengths[first]))))
         # documents of like length together; rows with another number of known tokens apart
         last = min(last, int(np.searchsorted(lengths, 2 * lengths[first], side="right")))
         apart = np.flatnonzero(known[first:last] != known[first])
@@ -78,13 +82,12 @@ def whole(s: Sequences, context: int, modality: object) -> Plan:
     """Every token given all before it: documents as they are, a stream in blocks that follow on `context` tokens."""
     if not s.spec.stream:
         long = np.flatnonzero(s.lengths > 1)
-        labels = None if s.labels is None else s.labels[long]
-        return plan(s, s.starts[:-1][long], s.lengths[long], np.zeros(len(long), dtype=np.int64), labels, modality)
+        return plan(s, s.starts[:-1][long], s.lengths[long], np.zeros(len(long), dtype=np.int64), long, modality)
     size = max(1, min(BLOCK, (s.total - 1) // LEAST_BLOCKS))
     first = np.arange(0, s.total - 1, size)  # the token before the first that a block predicts
     known = np.minimum(first, min(context, BLOCK))
     ends = np.minimum(first + size + 1, s.total)
-    return plan(s, first - known, ends - first + known, known, _labels_at(s, first), modality)
+    return plan(s, first - known, ends - first + known, known, _owners(s, first), modality)
 
 
 def windows(s: Sequences, modality: object, size: int = WINDOW) -> Plan:
@@ -93,17 +96,17 @@ def windows(s: Sequences, modality: object, size: int = WINDOW) -> Plan:
     if s.spec.stream:
         first = np.arange((s.total - 1) // size) * size
         lengths = np.full(len(first), size + 1)
-        return plan(s, first, lengths, np.zeros_like(first), _labels_at(s, first), modality)
+        return plan(s, first, lengths, np.zeros_like(first), _owners(s, first), modality)
     counts = np.maximum(0, -(-(s.lengths - 1) // size))
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     first = np.repeat(s.starts[:-1], counts) + place * size
     lengths = np.minimum(size + 1, np.repeat(s.starts[1:], counts) - first)
-    labels = None if s.labels is None else np.repeat(s.labels, counts)
-    return plan(s, first, lengths, np.zeros_like(first), labels, modality)
+    owner = np.repeat(np.arange(len(s)), counts)
+    return plan(s, first, lengths, np.zeros_like(first), owner, modality)
 
 
-def _labels_at(s: Sequences, at: Ints) -> Ints | None:
-    return None if s.labels is None else s.labels[np.searchsorted(s.starts, at, side="right") - 1]
+def _owners(s: Sequences, at: Ints) -> Ints:
+    return np.searchsorted(s.starts, at, side="right") - 1
 
 
 def ratio(nats: Floats, sizes: Floats) -> Measured:
@@ -140,7 +143,7 @@ def likelihoods(family: Family, data: Data, notify: Callable[[str], None] = lamb
     for model in (counts, single):
         model.fit(train.tokens)
     context, stride = int(family.context), int(family.stride)
-    scored = _Scored(family, counts, single, "label" in family.honours())
+    scored = _Scored(family, counts, single, family.honours() - {"known"})
     figures, losing = scored.figures(whole(held, context, data.modality), _how(context, stride, spec))
     short = windows(held, data.modality)
     if len(short.sizes["token"]):
@@ -164,7 +167,8 @@ def _beginning(s: Sequences, most: int) -> Sequences:
         )
     n = max(1, int(np.searchsorted(s.starts, most, side="right")) - 1)
     labels = None if s.labels is None else s.labels[:n]
-    return Sequences(s.spec, s.tokens[: s.starts[n]], s.starts[: n + 1], labels, list)
+    more = None if s.conditions is None else s.conditions[:n]
+    return Sequences(s.spec, s.tokens[: s.starts[n]], s.starts[: n + 1], labels, list, more)
 
 
 @dataclass(frozen=True)
@@ -174,16 +178,16 @@ class _Scored:
     family: HasSurprise
     counts: KneserNey
     single: KneserNey
-    labelled: bool
+    honoured: frozenset[str]
 
     def _nats(self, plan: Plan) -> tuple[Floats, Floats, Floats]:
         assert isinstance(self.family, Family)
         device = next(self.family.parameters()).device
-        own = plan.nats(self.family.surprise, device, self.labelled)
+        own = plan.nats(self.family.surprise, device, self.honoured)
         return own, self._counted(plan, self.counts), self._counted(plan, self.single)
 
     def _counted(self, plan: Plan, model: KneserNey) -> Floats:
-        return plan.nats(lambda x, _: model.surprise(x), torch.device("cpu"), False)
+        return plan.nats(lambda x, _: model.surprise(x), torch.device("cpu"), frozenset())
 
     def figures(self, plan: Plan, how: str) -> tuple[list[Figure], list[str]]:
         """The figures of the whole split, and what must be said of them."""

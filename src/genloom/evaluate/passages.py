@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genloom.core.batch import Condition
 from genloom.core.errors import InputError
 from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import derive
 from genloom.core.spec import Tokens
+from genloom.data import conditions
 from genloom.data.sequences import Sequences, places
 from genloom.evaluate.contracts import Data
 from genloom.evaluate.shared import Joined, reference_split
@@ -54,7 +57,8 @@ def joined(parts: Sequence[Sequences]) -> Sequences:
         starts.append(starts[-1][-1] + p.starts[1:])
     known = [p.labels for p in parts]
     labels = None if any(k is None for k in known) else np.concatenate([k for k in known if k is not None])
-    return Sequences(parts[0].spec, np.concatenate(tokens), np.concatenate(starts), labels, list)
+    more = conditions.join([p.conditions for p in parts])
+    return Sequences(parts[0].spec, np.concatenate(tokens), np.concatenate(starts), labels, list, more)
 
 
 def as_one(s: Sequences) -> Sequences:
@@ -81,20 +85,32 @@ def pieces(s: Sequences, size: int) -> Sequences:
     counts = s.lengths // size if s.spec.stream else -(-s.lengths // size)
     begins = places(np.zeros(len(s), dtype=np.int64), counts) * size + np.repeat(s.starts[:-1], counts)
     lengths = np.minimum(size, np.repeat(s.starts[1:], counts) - begins)
-    labels = None if s.labels is None else np.repeat(s.labels, counts)
-    return taken(s, begins, lengths, labels)
+    return taken(s, begins, lengths, np.repeat(np.arange(len(s)), counts))
 
 
-def taken(s: Sequences, begins: Ints, lengths: Ints, labels: Ints | None) -> Sequences:
-    """The stretches of tokens that begin at `begins` as examples."""
+def taken(s: Sequences, begins: Ints, lengths: Ints, owner: Ints) -> Sequences:
+    """The stretches of tokens that begin at `begins` as examples, conditioned as the examples `owner` are."""
     starts = np.cumsum([0, *lengths], dtype=np.int64)
-    return Sequences(s.spec, s.tokens[places(begins, lengths)], starts, labels, list)
+    labels = None if s.labels is None else s.labels[owner]
+    more = None if s.conditions is None else s.conditions[owner]
+    return Sequences(s.spec, s.tokens[places(begins, lengths)], starts, labels, list, more)
+
+
+def conditions_like(s: Sequences, n: int, seed: int) -> Condition | None:
+    """The conditions of n examples drawn at random, each as often as the others; None where they have no more than a
+    class, which is asked for in the data's shares anyway."""
+    if s.conditions is None or not len(s):
+        return None
+    order = np.random.Generator(np.random.PCG64(derive(seed, "conditions"))).permutation(len(s))
+    rows = np.resize(order, n)
+    condition = s.conditions.condition(rows)
+    return condition if s.labels is None else replace(condition, label=torch.from_numpy(s.labels[rows]))
 
 
 def drawn(s: Sequences, n: int, seed: int) -> Sequences:
     """At most n different examples in random order."""
     rows = np.random.Generator(np.random.PCG64(derive(seed, "drawn"))).permutation(len(s))[:n]
-    return taken(s, s.starts[:-1][rows], s.lengths[rows], None if s.labels is None else s.labels[rows])
+    return taken(s, s.starts[:-1][rows], s.lengths[rows], rows)
 
 
 def contents(s: Sequences) -> Sequences:
@@ -104,7 +120,7 @@ def contents(s: Sequences) -> Sequences:
     tokens = np.asarray(s.tokens)
     keep = (tokens != s.spec.pad) & (tokens != s.spec.bos) & (tokens != s.spec.eos)
     starts = np.concatenate([[0], np.cumsum(keep)])[s.starts]
-    return Sequences(s.spec, tokens[keep], starts.astype(np.int64), s.labels, list)
+    return Sequences(s.spec, tokens[keep], starts.astype(np.int64), s.labels, list, s.conditions)
 
 
 def decoded(s: Sequences, modality: Modality[object], i: int, first: int = 0, last: int | None = None) -> object:

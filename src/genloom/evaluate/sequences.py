@@ -23,6 +23,7 @@ from genloom.evaluate.features import features_of
 from genloom.evaluate.kinds import SEQUENCE_KINDS, Kind
 from genloom.evaluate.likelihoods import Likelihoods, likelihoods
 from genloom.evaluate.passages import (
+    conditions_like,
     contents,
     decoded,
     drawn,
@@ -78,7 +79,12 @@ def evaluate_sequences(
     count = n if n is not None else usual_number(data, spec)
     scored = likelihoods(generator.family, data, notify)
     notify(f"drawing {count} samples")
-    x, _ = generator.sample_tensor(count, seed=seed)
+    given = conditions_like(held_out(data, spec)[0], count, seed)
+    x, _ = (
+        generator.sample_tensor(count, seed=seed)
+        if given is None
+        else generator.sample_tensor(count, seed=seed, given=given.only(generator.family.honours()))
+    )
     notify("measuring")
     return judge_sequences(x, data, space, seed=seed, scored=scored)
 

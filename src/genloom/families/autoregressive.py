@@ -3,7 +3,7 @@
 p(x) = prod_t p(x_t | x_<t), learned by cross-entropy (Bengio et al. 2003; Graves 2013 with LSTMs; Radford et al. 2019
 with a Transformer). Infilling is learned as a rearranged sequence, prefix, suffix, middle (Bavarian et al. 2022). On
 grids the tokens are those of a quantising autoencoder that is trained first (van den Oord et al. 2017; Mentzer et al.
-2024).
+2024). A source is read by an encoder and attended to (Bahdanau et al. 2015; Vaswani et al. 2017).
 
 Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal, final
 
 import torch
@@ -27,13 +28,12 @@ from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Spec, Tokens
-from genloom.nets import decoding, infilling, lora, scoring
+from genloom.nets import decoding, infilling, lora, rows, scoring
+from genloom.nets.architecture import Architecture, build
 from genloom.nets.counts import MOST_TOKENS, KneserNey
 from genloom.nets.lora import RANK, LoraConfig
 from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
-from genloom.nets.recurrent import CarriedStates, Recurrent
-from genloom.nets.sequence import Inputs, SequenceModel
-from genloom.nets.transformer import Transformer
+from genloom.nets.recurrent import CarriedStates
 
 PACE = 30  # steps from which the epochs of the whole training are told
 
@@ -42,26 +42,12 @@ PACE = 30  # steps from which the epochs of the whole training are told
 class Autoregressive(Family):
     """A Transformer, LSTM or GRU over tokens, or over the codes of grids."""
 
-    class Config(Settings):
+    class Config(Architecture):
         """Settings of an autoregressive model."""
 
-        cell: Literal["transformer", "lstm", "gru"] = setting(
-            "transformer", "What carries the past: transformer, lstm or gru."
-        )
-        width: int = setting(128, "Width of the embeddings, and of every layer of a transformer.", unit="values", ge=4)
-        hidden: int = setting(384, "Width of the hidden state of an lstm or gru.", unit="values", ge=4)
-        depth: int | None = setting(None, "Layers; if none, 4 of a transformer, 1 of an lstm or gru.", ge=1)
-        heads: int = setting(4, "Attention heads of a transformer.", ge=1)
         context: int = setting(
             256, "Tokens of a training window; the most that a transformer looks back.", unit="tokens", ge=2
         )
-        ngrams: int | None = setting(
-            None,
-            "Longest n-gram with an embedding of its own; 1 for none; if none, 4, and 1 for codes of grids.",
-            ge=1,
-            le=6,
-        )
-        ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(
             0.5,
             "Share of n-grams left out while training, and rare ones more often; 0: none.",
@@ -81,12 +67,17 @@ class Autoregressive(Family):
             4.0, "Epochs over which dropout rises from 0: what is seen for the first time cannot be overfitted.",
             unit="epochs", ge=0,
         )  # fmt: skip
-        softcap: float = setting(0.0, "Largest absolute logit, by a smooth bound; 0 for none.", ge=0)
-        tied: bool = setting(False, "Use the embedding of tokens for the output too (transformers).")
         forget: float = setting(
             0.25, "Share of the carried states of an lstm or gru that are emptied each step.", unit="share", ge=0, le=1
         )
         drop_label: float = setting(0.1, "Share of rows trained without their class.", unit="share", ge=0, le=1)
+        drop_properties: float = setting(
+            0.1, "Share of rows trained without properties, and of each property left out.", unit="share", ge=0, le=1
+        )
+        drop_source: float = setting(0.1, "Share of rows trained without their source.", unit="share", ge=0, le=1)
+        smoothing: float = setting(
+            0.0, "Label smoothing: share of the target that all tokens get alike.", unit="share", ge=0, lt=1
+        )
         infill: float = setting(
             0.0,
             "Share of rows rearranged to prefix, suffix, middle, so that gaps can be filled.",
@@ -102,9 +93,6 @@ class Autoregressive(Family):
             lt=1,
         )
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
-        ngram_base: int | None = setting(
-            None, "Vocabulary by which n-grams are numbered; comes with --from, whose vocabulary may have grown.", ge=1
-        )
         lora: LoraConfig = LoraConfig()
         tokenizer: TokenizerStageConfig = TokenizerStageConfig()
         code_batch: int = setting(64, "Batch of the model of codes of grids.", unit="examples", ge=1)
@@ -118,7 +106,7 @@ class Autoregressive(Family):
         )
 
     accepts = (Tokens, Grid)
-    conditions = frozenset({"label", "known"})
+    conditions = frozenset({"label", "properties", "source", "known"})
     train_defaults = {  # noqa: RUF012
         "batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "validate_times": 12, "patience": 6,
     }  # fmt: skip
@@ -137,11 +125,12 @@ class Autoregressive(Family):
             self.tokens, self.context = self.tokenizer.spec, self.tokenizer.spec.length
         else:
             self.tokens, self.context, self.exact = spec, config.context, True
-        self.recurrent = config.cell != "transformer"
+        self.recurrent, self.whole = config.recurrent, self.tokenizer is not None or condition.source is not None
         self.stride = 0 if self.recurrent else max(1, self.context // 2)
         # Two more tokens than the data's where gaps are learned: "here is a gap", "now fill it".
         self.hole, self.fill = self.tokens.vocab, self.tokens.vocab + 1
-        self.model = build(config, self.tokens, self.classes, self.tokenizer)
+        marks = 2 if config.infill else 0
+        self.model = build(config, self.tokens, self.context, condition, self.tokenizer, marks)
         if config.lora.rank:
             changed = {*self.model.body.modules(), self.model.head}
             lora.attach(self.model, config.lora, [m for m in self.model.modules() if m not in changed])
@@ -171,7 +160,7 @@ class Autoregressive(Family):
         return own | (self.tokenizer.optimisers() if self.tokenizer is not None else {})
 
     def window(self) -> Window | None:
-        return Window(self.context, contiguous=self.recurrent) if self.tokenizer is None else None
+        return None if self.whole else Window(self.context, contiguous=self.recurrent)
 
     def honours(self) -> frozenset[str]:
         return super().honours() - (frozenset() if self.tokenizer is None else {"known"})
@@ -213,23 +202,30 @@ class Autoregressive(Family):
         left_out = self.config.ngram_dropout
         self.model.set_dropout(self.config.dropout * ramp, left_out * ramp, epochs if left_out else 0.0)
         self.model.inputs.longest = longest_ngram(epochs, clock, self.config.ngram_epochs)
-        x, label = batch.x, self._labels(batch, rng)
+        x = batch.x if self.window() or self.tokenizer else rows.stretches(batch.x, self.context, self.tokens.pad, rng)
+        condition = rows.dropped(batch.condition, x.shape[1] - 1, self.classes, self.config, self.condition, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill
             cuts = rng.uniform("cuts", len(x), 2)
             x = infilling.rearrange(x, rearranged, cuts, self.tokens, self.hole, self.fill)
         inputs, targets = x[:, :-1], x[:, 1:]
         state = None
-        if self.recurrent and self.tokenizer is None and batch.index is not None:
+        if self.recurrent and not self.whole and batch.index is not None:
             begin = self.model.begin(len(batch), 0)
             state = self._states.take(begin, batch.index, rng, self.config.forget)
-        documents = None if self.recurrent else self._documents(inputs)
-        logits = self.model(inputs, label, documents, state)
+        documents = None if self.recurrent or self.whole else self._documents(inputs)
+        logits = self.model(inputs, condition, documents, state)
         if state is not None and batch.index is not None:
             self._states.keep(state, batch.index + self.context, rng)
-        loss, counted = self._cross_entropy(logits, inputs, targets)
-        nats = loss.detach() * targets.numel() / counted.sum().clamp(min=1)
-        yield Update("model", loss.sum() / targets.numel(), {"nats": nats.sum() / targets.numel()})
+        nats, counted = self._cross_entropy(logits, inputs, targets)
+        loss = nats
+        if self.config.smoothing:
+            evenly = -torch.log_softmax(logits, 2).mean(2) * counted
+            loss = torch.lerp(nats, evenly, self.config.smoothing)
+        logs = {"nats": nats.detach().sum() / counted.sum().clamp(min=1)}
+        if self.condition.source is not None:
+            logs["padding"] = (targets == self.tokens.pad).float().mean()
+        yield Update("model", loss.sum() / targets.numel(), logs)
 
     def _cross_entropy(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T] nats, and bool [B, T] where a token is predicted: not at padding, not from eos to the next
@@ -239,15 +235,6 @@ class Autoregressive(Family):
         if not self.tokens.stream:
             counted = counted & (inputs != self.tokens.eos) & (inputs != self.tokens.pad)
         return nats * counted, counted
-
-    def _labels(self, batch: Batch, rng: Rng) -> Tensor | None:
-        """[B, T] classes of the inputs, some replaced by "no class"."""
-        label = batch.condition.label
-        if label is None or not self.classes:
-            return None
-        label = label[:, :-1] if label.ndim == 2 else label[:, None].expand(-1, batch.x.shape[1] - 1)
-        keep = rng.uniform("drop label", len(label)) >= self.config.drop_label
-        return torch.where(keep[:, None], label, self.classes)
 
     def _documents(self, x: Tensor) -> Tensor | None:
         """[B, T] number of each token's document in its row; None where no document ends within a row."""
@@ -281,12 +268,12 @@ class Autoregressive(Family):
             return self._cross_entropy(logits, inputs, targets)[0]
 
         if self.recurrent:
-            return scoring.carried(self.model, x, condition.label, cost)
-        return scoring.windowed(self.model, x, condition.label, cost, self.context, self.stride)
+            return scoring.carried(self.model, x, condition, cost)
+        return scoring.windowed(self.model, x, condition, cost, self.context, self.stride)
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row after its first token. Exact."""
-        return self.surprise(batch.x, _one_label(batch.condition)).sum(1)
+        return self.surprise(batch.x, batch.condition).sum(1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
@@ -329,9 +316,7 @@ class Autoregressive(Family):
 
     def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
         """How n rows begin, and the most tokens to come after the first column."""
-        device, label, given = self.model.weight.device, condition.label, condition
-        if label is None and self.classes:
-            label = torch.full((n,), self.classes, device=device)
+        device, given = self.model.weight.device, condition
         if self.tokenizer is not None and options.max_tokens is not None:
             raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
         if given.known is not None and given.mask is not None and not infilling.is_prefix(given.mask):
@@ -342,8 +327,8 @@ class Autoregressive(Family):
             skip = int(not self.tokens.stream and bool((given.known[:, 0] == self.tokens.bos).all()))
             known, mask = given.known[:, skip:], given.mask[:, skip:]
             known, mask = infilling.with_gap(known, mask, self.hole, self.fill, self.tokens.pad)
-            given = Condition(known=known, mask=mask)
-        return decoding.begin(n, self.tokens, given, label, options.max_tokens, device)
+            given = replace(condition, known=known, mask=mask)
+        return decoding.begin(n, self.tokens, given, options.max_tokens, device)
 
     def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
         """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were, codes
@@ -370,34 +355,6 @@ class Autoregressive(Family):
         return self._finished(found[:, 1:], condition, options)
 
 
-def build(
-    config: Autoregressive.Config, tokens: Tokens, classes: int, tokenizer: Tokenizer | None = None
-) -> SequenceModel:
-    """The network of a config. Raises InputError for settings that do not go together."""
-    ngrams = config.ngrams or (4 if tokenizer is None else 1)
-    inputs = Inputs(
-        tokens.vocab + (2 if config.infill else 0), config.width, ngrams=ngrams, rows=config.ngram_rows,
-        classes=classes, boundary=None if tokens.stream else tokens.bos,
-        neighbours=tokenizer.neighbours() if tokenizer else (), positions=tokenizer.length if tokenizer else 0,
-        parts=tokenizer.parts() if tokenizer else None, base=config.ngram_base,
-    )  # fmt: skip
-    context = tokens.length if tokenizer else config.context
-    if config.cell == "transformer":
-        if config.width % (2 * config.heads):
-            raise InputError(
-                f"family.width={config.width} must be a multiple of twice family.heads={config.heads}, as rotary "
-                "positions turn pairs of values"
-            )
-        body: Transformer | Recurrent = Transformer(config.width, config.depth or 4, config.heads, context)
-    else:
-        if config.tied:
-            raise InputError(
-                "family.tied is for transformers: the output of an lstm or gru is wider than its embedding"
-            )
-        body = Recurrent(config.cell, config.width, config.hidden, config.depth or 1)
-    return SequenceModel(inputs, body, softcap=config.softcap, tied=config.tied)
-
-
 def longest_ngram(epochs: float, clock: Clock, most: float) -> int:
     """The longest n-gram to use in a training that will see the data about epochs / fraction times; before the first
     steps have shown the pace, 2."""
@@ -417,9 +374,3 @@ def read_along(data: Iterable[Batch], pad: int, most: int) -> Tensor:
         if total >= most:
             break
     return torch.cat(texts)
-
-
-def _one_label(condition: Condition) -> Condition:
-    """The condition with one label a row, that of its first token."""
-    label = condition.label
-    return condition if label is None or label.ndim == 1 else Condition(label=label[:, 0])

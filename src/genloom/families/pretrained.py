@@ -95,7 +95,8 @@ class Pretrained(Family):
         """Cross-entropy of the next token in nats, summed over real tokens and divided by all places of the window, so
         that micro-batches add up to the full batch's loss."""
         inputs, targets = batch.x[:, :-1], batch.x[:, 1:]
-        logits = self.model(inputs, self._labels(batch, rng), self._documents(inputs))
+        condition = Condition(label=self._labels(batch, rng))
+        logits = self.model(inputs, condition, self._documents(inputs))
         nats, counted = self._cross_entropy(logits, inputs, targets)
         mean = nats.detach().sum() / counted.sum().clamp(min=1)
         yield Update("model", nats.sum() / targets.numel(), {"nats": mean})
@@ -132,17 +133,15 @@ class Pretrained(Family):
         def cost(logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
             return self._cross_entropy(logits, inputs, targets)[0]
 
-        def predict(tokens: Tensor, label: Tensor | None) -> Tensor:
-            logits: Tensor = self.model(tokens, label, self._documents(tokens))
+        def predict(tokens: Tensor, given: Condition) -> Tensor:
+            logits: Tensor = self.model(tokens, given, self._documents(tokens))
             return logits
 
-        return scoring.windowed(predict, x, condition.label, cost, self.context, self.stride)
+        return scoring.windowed(predict, x, condition, cost, self.context, self.stride)
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row after its first token. Exact."""
-        label = batch.condition.label
-        first = label[:, 0] if label is not None and label.ndim == 2 else label
-        return self.surprise(batch.x, Condition(label=first)).sum(1)
+        return self.surprise(batch.x, batch.condition).sum(1)
 
     # -- sampling -----------------------------------------------------------------------------------------------------
 
@@ -174,12 +173,9 @@ class Pretrained(Family):
 
     def _start(self, n: int, condition: Condition, options: Pretrained.Options) -> tuple[decoding.Start, int]:
         """How n rows begin, and the most tokens to come after the first column."""
-        label = condition.label
-        if label is None and self.classes:
-            label = torch.full((n,), self.classes, device=self.model.inward.device)
         if condition.mask is not None and not is_prefix(condition.mask):
             raise InputError("a pretrained model goes on with what is given: only a prompt can be given, no ending")
-        return decoding.begin(n, self.tokens, condition, label, options.max_tokens, self.model.inward.device)
+        return decoding.begin(n, self.tokens, condition, options.max_tokens, self.model.inward.device)
 
     def _beams(self, n: int, condition: Condition, options: Pretrained.Options, guide: Guide | None) -> Tensor:
         start, most = self._start(n, condition, options)

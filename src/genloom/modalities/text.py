@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genloom.core.config import DataConfig, Settings, setting
+from genloom.core.config import DataConfig, Settings, setting, unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.modality import Fingerprint, Modality
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
 from genloom.data import encoding
+from genloom.data.columns import Asked
 from genloom.data.items import Source, listing
 from genloom.data.pretrained_tokens import PretrainedTokens
 from genloom.data.sources import open_text
@@ -66,6 +67,15 @@ class TextConfig(Settings):
     vocab: int | None = setting(
         None, "Most tokens that bpe learns; None chooses 1024 to 16384 by size.", unit="tokens", ge=300, le=65536
     )
+    title: Literal["none", "first line"] = setting(
+        "none", "Whether the first line of each document is a title that the rest follows from."
+    )
+    source_tokenizer: Literal["shared", "own"] = setting(
+        "shared", "Whether sources have the vocabulary of the texts or, as another language wants, their own."
+    )
+    properties: tuple[str, ...] = setting(
+        (), "Numbers measured on each text that samples can be asked for: characters, words, lines."
+    )
 
 
 class Text(Modality[str]):
@@ -92,8 +102,13 @@ class Text(Modality[str]):
     @classmethod
     def open(cls, data: Any, config: Settings, where: DataConfig) -> Source:
         """The source of `data`. Raises InputError."""
-        unit = getattr(config, "unit", "auto")
-        return open_text(data, Wishes(cls.extensions, unit, where.column, where.label, where.validation, where.test))
+        assert isinstance(config, TextConfig)
+        columns = Asked(where.column, where.label, where.properties, where.source)
+        first_line = config.title == "first line"
+        if first_line and where.source is None:
+            columns = replace(columns, source="none")
+        wishes = Wishes(cls.extensions, config.unit, columns, first_line, where.validation, where.test)
+        return open_text(data, wishes)
 
     @classmethod
     def read(cls, raw: Any, config: Settings) -> str:
@@ -114,6 +129,16 @@ class Text(Modality[str]):
         return Fingerprint(hashlib.blake2b(example.encode(), digest_size=16).digest())
 
     @classmethod
+    def fit_pairs(cls, config: Settings, train: Iterable[str], sources: Iterable[str]) -> tuple[Self, Self]:
+        """The texts' modality and that of their sources: one that has learnt from both, or two."""
+        assert isinstance(config, TextConfig)
+        if config.source_tokenizer == "own":
+            own = cls.fit(config.model_copy(update={"unit": "document", "properties": ()}), _Both(sources))
+            return cls.fit(config, train), own
+        both = cls._fitted(config, _Both(train, sources), train)
+        return both, both
+
+    @classmethod
     def fit(cls, config: Settings, train: Iterable[str]) -> Self:
         """Choose the tokenizer and learn its vocabulary. `train` may be gone through several times.
 
@@ -122,6 +147,14 @@ class Text(Modality[str]):
         assert isinstance(config, TextConfig)
         if iter(train) is train:
             train = list(train)
+        return cls._fitted(config, train, train)
+
+    @classmethod
+    def _fitted(cls, config: TextConfig, train: Iterable[str], examples: Iterable[str]) -> Self:
+        """train: what the vocabulary is learnt from. examples: what the longest length is that of."""
+        for name in config.properties:
+            if name not in MEASURES:
+                raise InputError(unknown(name, MEASURES, "property of text"))
         facts = _Facts()
         for text in train:
             facts.add(text)
@@ -133,7 +166,13 @@ class Text(Modality[str]):
         kind = facts.tokenizer() if config.tokenizer == "auto" else config.tokenizer
         wanted = config.vocab or next((v for most, v in VOCABS if facts.characters <= most), MOST_VOCAB)
         vocabulary = _learn(kind, unit, wanted, train, facts)
-        length = STREAM if unit == "stream" else 2 + _longest(vocabulary, train, facts)
+        if unit == "stream" and config.properties:
+            raise InputError("modality.properties are of lines and documents; one long text has none")
+        if examples is not train:
+            facts = _Facts()
+            for text in examples:
+                facts.add(text)
+        length = STREAM if unit == "stream" else 2 + _longest(vocabulary, examples, facts)
         chosen = {"unit": unit, "tokenizer": kind, "vocab": wanted if kind == "bpe" else config.vocab}
         notice = _notice(vocabulary) if config.tokenizer == "auto" else ""
         return cls(config.model_copy(update=chosen), vocabulary, length, (notice,) if notice else ())
@@ -192,6 +231,13 @@ class Text(Modality[str]):
 
     def augment(self, x: Tensor, rng: Rng) -> Tensor:
         return x
+
+    def property_names(self) -> tuple[str, ...]:
+        return self.config.properties
+
+    def properties(self, example: str) -> dict[str, float]:
+        """Code points, words (signs left out; characters of unspaced scripts) and lines that are not blank."""
+        return {name: float(MEASURES[name](example)) for name in self.config.properties}
 
     @property
     def unknown(self) -> int | None:
@@ -275,6 +321,27 @@ class Text(Modality[str]):
         kept = state["vocabulary"]
         kind = PretrainedTokens if kept["kind"] == PretrainedTokens.kind else KINDS[kept["kind"]]
         return cls(TextConfig(**state["config"]), kind.from_state(kept["state"]), state["length"])
+
+
+def _words(text: str) -> int:
+    return sum(unit[0].isalnum() for unit in _units().findall(text))
+
+
+MEASURES: dict[str, Callable[[str], int]] = {
+    "characters": len,
+    "words": _words,
+    "lines": lambda text: sum(bool(line.strip()) for line in text.split("\n")),
+}
+
+
+class _Both:
+    """The texts of two collections, each of which may be gone through several times."""
+
+    def __init__(self, *parts: Iterable[str]) -> None:
+        self.parts = [p if iter(p) is not p else list(p) for p in parts]
+
+    def __iter__(self) -> Iterator[str]:
+        return (text for part in self.parts for text in part if text)
 
 
 # -- choosing --------------------------------------------------------------------------------------------------

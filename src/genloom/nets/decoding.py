@@ -99,28 +99,27 @@ class Options(Settings):
 @dataclass(frozen=True)
 class Start:
     """How sequences begin. tokens [B, P] int64: at least one column, bos first. given [B, P] bool: False where a row's
-    prompt is over and its tokens are drawn (all True in column 0). label [B] or None."""
+    prompt is over and its tokens are drawn (all True in column 0). condition: class, properties and source of the
+    rows."""
 
     tokens: Tensor
     given: Tensor
-    label: Tensor | None = None
+    condition: Condition = field(default_factory=Condition)
 
 
-def begin(
-    n: int, spec: Tokens, given: Condition, label: Tensor | None, wanted: int | None, device: torch.device
-) -> tuple[Start, int]:
+def begin(n: int, spec: Tokens, given: Condition, wanted: int | None, device: torch.device) -> tuple[Start, int]:
     """How n rows begin with the known parts of `given`, and the most tokens to come after the first column: `wanted`
     after the prompts, or by the data."""
     first = torch.full((n, 1), spec.bos, device=device)
-    known, mask = given.known, given.mask
+    known, mask, asked = given.known, given.mask, given.only(frozenset({"label", "properties", "source"}))
     if known is None or mask is None:
-        return Start(first, torch.ones_like(first, dtype=torch.bool), label), wanted or spec.length - 1
+        return Start(first, torch.ones_like(first, dtype=torch.bool), asked), wanted or spec.length - 1
     if not spec.stream and bool((known[:, 0] == spec.bos).all()):
         known, mask = known[:, 1:], mask[:, 1:]
     longest = int(mask.sum(1).max())
     room = wanted or max(1, known.shape[1] - longest, spec.length - 1 - longest)
     given_at = torch.cat([torch.ones_like(first, dtype=torch.bool), mask], 1)
-    return Start(torch.cat([first, known], 1), given_at, label), longest + room
+    return Start(torch.cat([first, known], 1), given_at, asked), longest + room
 
 
 def generate(
@@ -149,7 +148,7 @@ def generate(
     yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
     if place >= most:
         return
-    stepper = model.stepper(tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.label, most)
+    stepper = model.stepper(tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
     logits, numbers = stepper.logits, uniform.double().unbind(1)
     ended: Tensor | None = None
     while True:
@@ -175,7 +174,7 @@ def generate(
         if place >= most or (ended is not None and bool(ended.all())):
             return
         if limit is not None and stepper.length >= limit:
-            stepper = model.stepper(tokens[:, place - max(1, limit // 2) : place], start.label, most)
+            stepper = model.stepper(tokens[:, place - max(1, limit // 2) : place], start.condition, most)
             logits = stepper.logits
         else:
             logits = stepper.step(chosen)
@@ -225,10 +224,9 @@ def beam_search(
         most = min(most, model.limit - prompt)
         if most < 1:
             raise InputError(f"beam search needs a prompt shorter than the context of {model.limit} tokens")
-    state = model.begin(rows, prompt + most)
-    logits = model.last(start.tokens, start.label, state)
+    state = model.begin(rows, prompt + most, start.condition)
+    logits = model.last(start.tokens, state)
     state = state.rows(torch.arange(rows, device=device).repeat_interleave(beams))
-    label = None if start.label is None else start.label.repeat_interleave(beams, 0)
     tokens = start.tokens.repeat_interleave(beams, 0)
     logits = logits.repeat_interleave(beams, 0)
     scores = torch.full((rows, beams), -torch.inf, device=device)
@@ -267,7 +265,7 @@ def beam_search(
         if length == most or bool((best >= hope).all()):
             break
         state = state.rows(source)
-        logits = model.last(token.flatten()[:, None], label, state)
+        logits = model.last(token.flatten()[:, None], state)
     unfinished = best == -torch.inf
     if bool(unfinished.any()):
         first = tokens.view(rows, beams, -1)[:, 0]

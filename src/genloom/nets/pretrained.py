@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from genloom.core.batch import Condition
 from genloom.core.errors import InputError
 from genloom.core.spec import Tokens
 
@@ -83,10 +84,12 @@ class Cache:
     """Keys and values of the tokens so far, as transformers keeps them."""
 
     cache: Any
+    label: Tensor | None = None  # [B]
 
     def rows(self, which: Tensor) -> Cache:
         """As State.rows; takes the place of this one."""
         self.cache.reorder_cache(which)
+        self.label = None if self.label is None else self.label[which]
         return self
 
 
@@ -133,14 +136,23 @@ class Pretrained(nn.Module):
         most = getattr(self.net.config, "max_position_embeddings", None)
         return int(most) if most else None
 
-    def begin(self, rows: int, capacity: int) -> Cache:
-        return Cache(transformers().DynamicCache(config=self.net.config))
+    def begin(self, rows: int, capacity: int, condition: Condition = Condition()) -> Cache:  # noqa: B008 (frozen)
+        return Cache(transformers().DynamicCache(config=self.net.config), condition.label)
 
     def forward(
-        self, x: Tensor, label: Tensor | None = None, documents: Tensor | None = None, state: Cache | None = None
+        self,
+        x: Tensor,
+        condition: Condition | None = None,
+        documents: Tensor | None = None,
+        state: Cache | None = None,
     ) -> Tensor:
-        """x [B, T] int64 -> float32 logits [B, T, V] of what follows each token. label [B] or [B, T]. documents [B, T]
-        numbers the document of each token (None: one a row): each is read alone, from its first place on."""
+        """x [B, T] int64 -> float32 logits [B, T, V] of what follows each token. condition: class of each row or each
+        token; None: that with which the state began. documents [B, T] numbers the document of each token (None: one a
+        row): each is read alone, from its first place on."""
+        given = condition.label if condition is not None else state.label if state is not None else None
+        return self._logits(x, given, documents, state)
+
+    def _logits(self, x: Tensor, label: Tensor | None, documents: Tensor | None, state: Cache | None) -> Tensor:
         if documents is not None:
             return self._apart(x, label, documents)
         e = self.net.get_input_embeddings()(self.inward[x])
@@ -162,15 +174,15 @@ class Pretrained(nn.Module):
             label = (label if label.ndim == 2 else label[:, None].expand_as(x)).flatten()
             label = pad_sequence(list(label.split(lengths)), batch_first=True)
         inside = torch.arange(rows.shape[1], device=x.device) < x.new_tensor(lengths)[:, None]
-        return self(rows, label)[inside].view(*x.shape, -1)
+        return self._logits(rows, label, None, None)[inside].view(*x.shape, -1)
 
-    def last(self, x: Tensor, label: Tensor | None, state: Cache) -> Tensor:
+    def last(self, x: Tensor, state: Cache) -> Tensor:
         """[B, V] logits of what follows x [B, T]."""
-        logits: Tensor = self(x, label, None, state)[:, -1]
+        logits: Tensor = self(x, None, None, state)[:, -1]
         return logits
 
-    def stepper(self, tokens: Tensor, label: Tensor | None, capacity: int) -> Stepper:
-        return Stepper(self, tokens, label, capacity)
+    def stepper(self, tokens: Tensor, condition: Condition, capacity: int) -> Stepper:
+        return Stepper(self, tokens, condition, capacity)
 
     def doubles(self) -> dict[str, str]:
         """Names of weights that stand in two places, to the name under which they are saved."""
@@ -198,12 +210,12 @@ def _add_doubles(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) 
 class Stepper:
     """As nets.sequence.Steps says."""
 
-    def __init__(self, model: Pretrained, tokens: Tensor, label: Tensor | None, capacity: int) -> None:
-        self.model, self.label, self.length = model, label, tokens.shape[1]
-        self.state = model.begin(len(tokens), capacity)
-        self.logits = model.last(tokens, label, self.state)
+    def __init__(self, model: Pretrained, tokens: Tensor, condition: Condition, capacity: int) -> None:
+        self.model, self.length = model, tokens.shape[1]
+        self.state = model.begin(len(tokens), capacity, condition)
+        self.logits = model.last(tokens, self.state)
 
     def step(self, tokens: Tensor) -> Tensor:
         self.length += 1
         with torch.inference_mode():
-            return self.model.last(tokens[:, None], self.label, self.state)
+            return self.model.last(tokens[:, None], self.state)

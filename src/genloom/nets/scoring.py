@@ -6,29 +6,37 @@ Shapes: `B` rows, `T` tokens, `V` vocabulary, `W` windows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from genloom.core.batch import Condition
 from genloom.nets.sequence import SequenceModel
 
 PIECE = 16_384  # tokens that are scored at a time
 
-Predict = Callable[[Tensor, Tensor | None], Tensor]  # (tokens [B, T], label [B] or None) -> logits [B, T, V]
+Predict = Callable[[Tensor, Condition], Tensor]  # (tokens [B, T], what holds for them) -> logits [B, T, V]
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits [B, T, V], inputs [B, T], targets [B, T]) -> nats [B, T]
 
 
-def carried(model: SequenceModel, x: Tensor, label: Tensor | None, cost: Cost) -> Tensor:
-    """[B, T - 1] nats of x[:, 1:], the state carried from one piece of a row to the next."""
+def carried(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost) -> Tensor:
+    """[B, T - 1] nats of x[:, 1:], the state carried from one piece of a row to the next. Class and properties of
+    `condition` may be those of each token."""
     inputs, targets = x[:, :-1], x[:, 1:]
-    state, size = model.begin(len(x), 0), max(1, PIECE // max(1, len(x)))
-    pieces = zip(inputs.split(size, 1), targets.split(size, 1), strict=True)
-    return torch.cat([cost(model(a, label, None, state), a, b) for a, b in pieces], 1)
+    size, out = max(1, PIECE // max(1, len(x))), []
+    state = model.begin(len(x), 0, replace(condition, label=None, properties=None))
+    rows = torch.arange(len(x), device=x.device)
+    for places in torch.arange(inputs.shape[1], device=x.device).split(size):
+        a, b = inputs[:, places], targets[:, places]
+        out.append(cost(model(a, at(condition, rows, places.expand(len(x), -1)), None, state), a, b))
+    return torch.cat(out, 1)
 
 
-def windowed(model: Predict, x: Tensor, label: Tensor | None, cost: Cost, context: int, stride: int) -> Tensor:
+def windowed(model: Predict, x: Tensor, condition: Condition, cost: Cost, context: int, stride: int) -> Tensor:
     """[B, T - 1] nats of x[:, 1:]. Rows longer than the context are read through windows of it that move by `stride`:
-    each adds the predictions that the window before does not have, which see at least context - stride tokens."""
+    each adds the predictions that the window before does not have, which see at least context - stride tokens. Class
+    and properties of `condition` may be those of each token."""
     inputs, targets = x[:, :-1], x[:, 1:]
     length = inputs.shape[1]
     if length > context:
@@ -39,12 +47,23 @@ def windowed(model: Predict, x: Tensor, label: Tensor | None, cost: Cost, contex
     news = starts.diff(prepend=starts[:1] - context)  # predictions that the windows before do not have
     row = torch.arange(len(x), device=x.device).repeat_interleave(len(starts))
     out = torch.zeros(inputs.shape, device=x.device)
-    size = max(1, PIECE // max(1, context))
+    size = max(1, PIECE // max(1, context, 0 if condition.source is None else condition.source.shape[1]))
     windows = zip(row.split(size), starts.repeat(len(x)).split(size), news.repeat(len(x)).split(size), strict=True)
     for rows, begin, new in windows:
         places = begin[:, None] + torch.arange(context, device=x.device)
         a, b = inputs[rows[:, None], places], targets[rows[:, None], places]
-        nats = cost(model(a, None if label is None else label[rows]), a, b)
+        nats = cost(model(a, at(condition, rows, places)), a, b)
         keep = torch.arange(context, device=x.device) >= context - new[:, None]
         out[rows[:, None].expand_as(places)[keep], places[keep]] = nats[keep]
     return out
+
+
+def at(condition: Condition, rows: Tensor, places: Tensor) -> Condition:
+    """What holds for the tokens at places [R, W] of rows [R]: what every token has of its own is taken there."""
+    label, properties = condition.label, condition.properties
+    if label is not None:
+        label = label[rows] if label.ndim == 1 else label[rows[:, None], places]
+    if properties is not None:
+        properties = properties[rows] if properties.ndim == 2 else properties[rows[:, None], places]
+    source = None if condition.source is None else condition.source[rows]
+    return Condition(label, properties, source)

@@ -17,25 +17,45 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genloom.core.batch import Condition
 from genloom.core.optim import edge, lazy
 from genloom.nets.blocks import Dropout, zero
 from genloom.nets.lora import effective
+
+MOST = 10.0  # standard deviations from the mean beyond which a property is not told apart
+
+
+@dataclass(frozen=True)
+class Source:
+    """An encoded source as a body attends to it. mask bool [B, S]: True at its tokens. tensors: keys, values and what
+    else the body makes of it once, with the batch first."""
+
+    mask: Tensor
+    tensors: list[Tensor]
+
+    def rows(self, which: Tensor) -> Source:
+        return Source(self.mask[which], [t[which] for t in self.tensors])
 
 
 @dataclass
 class State:
     """What a body remembers. past [B, reach]: the last tokens, for n-grams. memory: tensors with the batch on axis
-    `axis`. length: tokens seen since the state began."""
+    `axis`. length: tokens seen since the state began. given [B, D] or [D]: the embedding of class and properties.
+    source: what is attended to at every token."""
 
     past: Tensor
     memory: list[Tensor]
     length: int = 0
     axis: int = 0
+    given: Tensor | None = None
+    source: Source | None = None
 
     def rows(self, which: Tensor) -> State:
         """The state of some of the rows, in the order of `which` [R] int64 (rows may repeat)."""
         memory = [m.index_select(self.axis, which) for m in self.memory]
-        return replace(self, past=self.past[which], memory=memory)
+        given = self.given[which] if self.given is not None and self.given.ndim == 2 else self.given
+        source = self.source.rows(which) if self.source is not None else None
+        return replace(self, past=self.past[which], memory=memory, given=given, source=source)
 
 
 class Steps(Protocol):
@@ -75,13 +95,13 @@ class NextToken(Protocol[S]):
 
     def eval(self) -> Any: ...
 
-    def begin(self, rows: int, capacity: int) -> S: ...
+    def begin(self, rows: int, capacity: int, condition: Condition = ...) -> S: ...
 
-    def last(self, x: Tensor, label: Tensor | None, state: S) -> Tensor:
+    def last(self, x: Tensor, state: S) -> Tensor:
         """[B, V] logits of what follows x [B, T]; the state is brought up to date."""
         ...
 
-    def stepper(self, tokens: Tensor, label: Tensor | None, capacity: int) -> Steps: ...
+    def stepper(self, tokens: Tensor, condition: Condition, capacity: int) -> Steps: ...
 
 
 class Body(nn.Module, ABC):
@@ -91,19 +111,35 @@ class Body(nn.Module, ABC):
     limit: int | None = None  # most tokens that a state holds; None: no limit
 
     @abstractmethod
-    def begin(self, rows: int, capacity: int, like: Tensor) -> State:
-        """An empty state for `rows` sequences of up to `capacity` tokens, on the device and of the type of `like`."""
+    def begin(self, rows: int, capacity: int, like: Tensor, source: Source | None = None) -> State:
+        """A state before the first token of `rows` sequences of up to `capacity` tokens, on the device and of the type
+        of `like`."""
 
     @abstractmethod
-    def forward(self, e: Tensor, documents: Tensor | None, state: State | None) -> Tensor:
+    def forward(self, e: Tensor, documents: Tensor | None, state: State | None, source: Source | None = None) -> Tensor:
         """e [B, T, D] -> [B, T, F]. documents [B, T] numbers the document of each token (None: one a row).
 
-        With a state the tokens follow those it has seen, and it is brought up to date in place.
+        With a state the tokens follow those it has seen, attend to its source, and it is brought up to date in place.
         """
+
+    @abstractmethod
+    def attended(self, features: Tensor, mask: Tensor) -> Source:
+        """What is attended to in a source of features [B, S, E], of which mask bool [B, S] are tokens."""
+
+
+class Encoder(nn.Module, ABC):
+    """Reads a source both ways: embeddings [B, S, D] and mask bool [B, S] (True at its tokens, which come first) ->
+    features [B, S, E]. table: embedding of a vocabulary of its own; None: the one of the sequence."""
+
+    features: int  # E
+    table: nn.Embedding | None
+
+    @abstractmethod
+    def forward(self, e: Tensor, mask: Tensor) -> Tensor: ...
 
 
 class Inputs(nn.Module):
-    """Embeddings of tokens, of the n-grams that end at them, and of the class: [B, T] -> [B, T, D].
+    """Embeddings of tokens, of the n-grams that end at them, of the class and the properties: [B, T] -> [B, T, D].
 
     On small data n-gram tables are by far the largest gain a small model can get: they give it the counts of a table,
     and leave to the layers what a table cannot know. An n-gram has its own row where `rows` allows, else a hashed one;
@@ -127,6 +163,7 @@ class Inputs(nn.Module):
         rows: int,
         classes: int,
         boundary: int | None,
+        properties: int = 0,
         neighbours: Sequence[int] = (),
         positions: int = 0,
         parts: Tensor | None = None,
@@ -151,6 +188,12 @@ class Inputs(nn.Module):
         self.label = _table(classes + 1, width) if classes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.1)
+        # Of each property the value and whether it is given.
+        self.properties: nn.Sequential | None = None
+        if properties:
+            last = nn.Linear(width, width, bias=False)
+            nn.init.normal_(last.weight, std=0.1 * width**-0.5)
+            self.properties = nn.Sequential(edge(nn.Linear(2 * properties, width)), nn.SiLU(), edge(last))
         self.neighbours = tuple(neighbours)
         self.beside = nn.ModuleList([_table(vocab, width) for _ in neighbours])
         self.position = _table(positions, width) if positions else None
@@ -168,8 +211,24 @@ class Inputs(nn.Module):
         """Tokens before the present one that an embedding depends on."""
         return max([len(self.tables), *self.neighbours])
 
-    def forward(self, x: Tensor, past: Tensor, label: Tensor | None, seen: int = 0) -> Tensor:
-        """x [B, T], past [B, reach] the tokens before, label [B] or [B, T], seen: tokens before x -> [B, T, D]."""
+    def given(self, condition: Condition) -> Tensor | None:
+        """The embedding of class and properties: [B, D], [B, T, D] where each token has its own, or [D] where nothing
+        is given; None for a model without either. A property that is NaN is not given."""
+        total: Tensor | None = None
+        if self.label is not None:
+            total = self.label.weight[-1] if condition.label is None else self.label(condition.label)
+        if self.properties is not None:
+            count = cast(nn.Linear, self.properties[0]).in_features // 2
+            values = condition.properties
+            values = self.token.weight.new_full((count,), torch.nan) if values is None else values
+            known = ~values.isnan()
+            whole = torch.cat([values.nan_to_num().clamp(-MOST, MOST), known.to(values.dtype)], -1)
+            own = self.properties(whole)
+            total = own if total is None else _sum(total, own)
+        return total
+
+    def forward(self, x: Tensor, past: Tensor, given: Tensor | None, seen: int = 0) -> Tensor:
+        """x [B, T], past [B, reach] the tokens before, given: as of `given`, seen: tokens before x -> [B, T, D]."""
         e = self.token(x)
         whole = torch.cat([past, x], 1) if self.reach else x
         length, key = x.shape[1], x
@@ -193,9 +252,8 @@ class Inputs(nn.Module):
             e = e + self.made_of(torch.cat([self.parts[tokens] for tokens in [x, *near]], 2))
         if self.position is not None:
             e = e + self.position(torch.arange(seen, seen + length, device=x.device))
-        if self.label is not None:
-            known = self.label(label) if label is not None else self.label.weight[-1]
-            e = e + (known if known.ndim != 2 else known[:, None])
+        if given is not None:
+            e = e + (given if given.ndim != 2 else given[:, None])
         return e
 
     def _leave_out(self, row: Tensor, back: int, nothing: int) -> Tensor:
@@ -231,12 +289,29 @@ def _table(rows: int, width: int, padding: int | None = None) -> nn.Embedding:
     return table
 
 
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    """a + b, each [D], [B, D] or [B, T, D]."""
+    if a.ndim == 2 and b.ndim == 3:
+        a = a[:, None]
+    return a + (b[:, None] if a.ndim == 3 and b.ndim == 2 else b)
+
+
 class SequenceModel(nn.Module):
     """Logits of the next token."""
 
-    def __init__(self, inputs: Inputs, body: Body, *, softcap: float, tied: bool) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        body: Body,
+        *,
+        softcap: float,
+        tied: bool,
+        encoder: Encoder | None = None,
+        nothing: tuple[int, int] = (0, 0),
+    ) -> None:
+        """nothing: (eos, pad) of a source; eos alone is no source."""
         super().__init__()
-        self.inputs, self.body = inputs, body
+        self.inputs, self.body, self.encoder, self.nothing = inputs, body, encoder, nothing
         self.softcap, self.dropout = softcap, Dropout()
         vocab, width = inputs.token.weight.shape
         self.head_of_parts: nn.Linear | None = None
@@ -269,40 +344,62 @@ class SequenceModel(nn.Module):
         """Most tokens that a state holds; None: no limit."""
         return self.body.limit
 
-    def stepper(self, tokens: Tensor, label: Tensor | None, capacity: int) -> Steps:
+    def stepper(self, tokens: Tensor, condition: Condition, capacity: int) -> Steps:
         """What follows tokens [B, P], then each further one (nets/stepping.py)."""
         from genloom.nets.stepping import Stepper
 
-        return Stepper(self, tokens, label, capacity)
+        return Stepper(self, tokens, condition, capacity)
 
-    def begin(self, rows: int, capacity: int) -> State:
-        """An empty state; before the first token stands the padding."""
+    def begin(self, rows: int, capacity: int, condition: Condition = Condition()) -> State:  # noqa: B008 (frozen)
+        """A state before the first token; before it stands the padding. condition: one for each row, or none."""
         like = self.weight
-        state = self.body.begin(rows, capacity, like)
+        source = self.read(condition.source, rows)
+        state = self.body.begin(rows, capacity, like, source)
         state.past = torch.zeros(rows, self.inputs.reach, dtype=torch.long, device=like.device)
+        state.given, state.source = self.inputs.given(condition), source
         return state
 
-    def forward(
-        self, x: Tensor, label: Tensor | None = None, documents: Tensor | None = None, state: State | None = None
-    ) -> Tensor:
-        """x [B, T] int64 -> logits [B, T, V] of what follows each token. label, documents: as in Inputs and Body."""
-        return self.logits(self.hidden(x, label, documents, state))
+    def read(self, source: Tensor | None, rows: int) -> Source | None:
+        """Sources [B, S], or none at all for `rows` rows, encoded; None for a model that takes none."""
+        if self.encoder is None:
+            return None
+        eos, pad = self.nothing
+        if source is None:
+            source = torch.full((rows, 1), eos, device=self.weight.device)
+        table = self.encoder.table or self.inputs.token
+        mask = source != pad
+        return self.body.attended(self.encoder(self.dropout(table(source)), mask), mask)
 
-    def hidden(self, x: Tensor, label: Tensor | None, documents: Tensor | None, state: State | None) -> Tensor:
-        """x [B, T] -> features [B, T, F]."""
-        past = state.past if state is not None else x.new_zeros(len(x), self.inputs.reach)
-        e = self.inputs(x, past, label, 0 if state is None else state.length)
+    def forward(
+        self,
+        x: Tensor,
+        condition: Condition | None = None,
+        documents: Tensor | None = None,
+        state: State | None = None,
+    ) -> Tensor:
+        """x [B, T] int64 -> logits [B, T, V] of what follows each token. The rest as in `hidden`."""
+        return self.logits(self.hidden(x, condition, documents, state))
+
+    def hidden(self, x: Tensor, condition: Condition | None, documents: Tensor | None, state: State | None) -> Tensor:
+        """x [B, T] -> features [B, T, F]. condition: class and properties of each row or each token, and the source of
+        each row; None: those with which the state began. A state always keeps its source. documents: as in Body."""
+        if state is None:
+            condition = condition or Condition()
+            past, seen, source = x.new_zeros(len(x), self.inputs.reach), 0, self.read(condition.source, len(x))
+        else:
+            past, seen, source = state.past, state.length, state.source
+        given = state.given if state is not None and condition is None else self.inputs.given(condition or Condition())
+        e = self.inputs(x, past, given, seen)
         if state is not None and self.inputs.reach:
             state.past = torch.cat([past, x], 1)[:, -self.inputs.reach :]
-        e = self.dropout(e)
-        h = self.body(e, documents, state)
+        h = self.body(self.dropout(e), documents, state, source)
         if state is not None:
             state.length += x.shape[1]
         return h
 
-    def last(self, x: Tensor, label: Tensor | None, state: State) -> Tensor:
+    def last(self, x: Tensor, state: State) -> Tensor:
         """[B, V] logits of what follows x [B, T]."""
-        return self.logits(self.hidden(x, label, None, state)[:, -1])
+        return self.logits(self.hidden(x, None, None, state)[:, -1])
 
     @property
     def weight(self) -> Tensor:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from genloom.core.batch import Condition
 from genloom.nets.lora import effective
 from genloom.nets.sequence import Inputs, SequenceModel, State
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
@@ -29,18 +30,19 @@ EPSILON = torch.finfo(torch.float32).eps  # of F.rms_norm
 class Stepper:
     """The logits after some tokens, then after each further one.
 
-    tokens [B, P] int64 are read at once; logits [B, V] float32 is what follows them. What `step` gives is
+    tokens [B, P] int64 are read at once; logits [B, V] float32 is what follows them. condition: one for each row, or
+    none. What `step` gives is
     for inference only (torch.inference_mode).
     """
 
-    def __init__(self, model: SequenceModel, tokens: Tensor, label: Tensor | None, capacity: int) -> None:
-        self.model, self.label = model, label
-        self.state = model.begin(len(tokens), capacity)
-        self.logits = model.logits(model.hidden(tokens, label, None, self.state)[:, -1])
-        self.inputs = Embedder(model.inputs, self.state, label)
+    def __init__(self, model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int) -> None:
+        self.model = model
+        self.state = model.begin(len(tokens), capacity, condition)
+        self.logits = model.logits(model.hidden(tokens, None, None, self.state)[:, -1])
+        self.inputs = Embedder(model.inputs, self.state)
         plain = model.weight.dtype == torch.float32 and not torch.is_autocast_enabled(tokens.device.type)
         self.body: TransformerStep | None = None
-        if isinstance(model.body, Transformer) and plain:
+        if isinstance(model.body, Transformer) and plain and self.state.source is None:
             self.body = TransformerStep(model.body, self.state)
             self.head = model.output().detach().t()
 
@@ -70,7 +72,7 @@ class Embedder:
     small matrix product.
     """
 
-    def __init__(self, inputs: Inputs, state: State, label: Tensor | None) -> None:
+    def __init__(self, inputs: Inputs, state: State) -> None:
         self.inputs = inputs
         self.device = inputs.token.weight.device
         tables = [cast(nn.Embedding, t).weight.detach() for t in inputs.tables]
@@ -79,10 +81,7 @@ class Embedder:
         self.position = inputs.position.weight.detach() if inputs.position is not None else None
         self.window = state.past.flip(1).cpu().numpy()  # [B, reach], the newest first
         self.weights, self.offsets, self.rows, self.own = _keys(inputs)
-        self.label: Tensor | None = None
-        if inputs.label is not None:
-            weight = inputs.label.weight.detach()
-            self.label = weight[-1] if label is None else torch.embedding(weight, label)
+        self.given = state.given.detach() if state.given is not None else None
 
     def __call__(self, tokens: Tensor, seen: int) -> Tensor:
         newest = tokens.cpu().numpy()[:, None]
@@ -95,8 +94,8 @@ class Embedder:
             e.add_(torch.embedding(table, torch.from_numpy(window[:, back].copy()).to(self.device)))
         if self.position is not None:
             e.add_(self.position[seen])
-        if self.label is not None:
-            e.add_(self.label)
+        if self.given is not None:
+            e.add_(self.given)
         return e
 
     def _rows(self, window: NDArray[np.int64]) -> NDArray[np.int64]:

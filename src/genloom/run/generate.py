@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ def state_of(prepared: Prepared) -> dict[str, Any]:
         "modality": prepared.modality.state(),
         "spec": spec_to_json(prepared.modality.spec),
         "condition": asdict(prepared.condition),
+        "source": None if prepared.source in (None, prepared.modality) else prepared.source.state(),
     }
 
 
@@ -63,22 +64,23 @@ def generate(
     labels: Tensor | None,
     seed: int,
     options: Settings,
-    known: Condition | None = None,
+    given: Condition | None = None,
     guide: Guide | None = None,
 ) -> Tensor:
-    """n samples as the spec says, on the CPU; row i depends only on the seed, i, its label and the options.
+    """n samples as the spec says, on the CPU; row i depends only on the seed, i, its conditions and the options.
 
-    known: the parts given, the same for every sample (known and mask with one row). guide: steers families that
+    given: the other conditions, each with n rows, or with one that holds for every sample. guide: steers families that
     generate token by token.
     """
     device = next(family.parameters()).device
     out = []
     for offset, count in chunks(family.spec, n):
         label = None if labels is None else labels[offset : offset + count].to(device)
-        condition = Condition(label=label)
-        if known is not None and known.known is not None and known.mask is not None:
-            given = (known.known.expand(count, -1).to(device), known.mask.expand(count, -1).to(device))
-            condition = Condition(label=label, known=given[0], mask=given[1])
+        rows = slice(offset, offset + count)
+        condition = (given or Condition()).map(
+            lambda t: (t.expand(count, *t.shape[1:]) if len(t) == 1 else t[rows]).to(device)  # noqa: B023
+        )
+        condition = replace(condition, label=label)
         condition.check(family.honours(), type(family).__name__)
         rng = Rng(derive(seed, "sample"), offset=offset, device=device)
         if isinstance(family, HasSteps):
@@ -99,10 +101,15 @@ def _stacked(parts: list[Tensor], spec: Spec) -> Tensor:
 
 
 def draw_grid(
-    family: Family, modality: Modality[Any], path: Path, n: int | None = None, finish: Finish = as_is
+    family: Family,
+    modality: Modality[Any],
+    path: Path,
+    n: int | None = None,
+    finish: Finish = as_is,
+    prepared: Prepared | None = None,
 ) -> tuple[Shown, Path]:
     """About n samples with fixed seeds as one picture, each class a column, or as text; written to `path`, which gets
-    the ending of what it is."""
+    the ending of what it is. prepared: the data, from whose held-out examples properties and sources are taken."""
     options, columns = family.Options(), None
     if isinstance(family.spec, Tokens):
         n = n or TEXT_SAMPLES
@@ -115,9 +122,21 @@ def draw_grid(
         columns = classes if 1 < classes <= 16 else None
         n = max(1, n // columns) * columns if columns else n
         labels = torch.arange(n) % columns if columns else spread_labels(family, n, 0)
-    x = generate(family, n, labels, 0, options)
-    shown = modality.show([modality.decode(e) for e in x], columns)
+    given = conditions_of(prepared, n) if prepared is not None else None
+    given = None if given is None else given.only(family.honours() - {"label"})
+    examples = [modality.decode(e) for e in generate(family, n, labels, 0, options, given)]
+    if given is not None and given.source is not None and modality.shows_text and prepared and prepared.source:
+        examples = [f"{prepared.source.decode(s)}\n→ {e}" for s, e in zip(given.source, examples, strict=True)]
+    shown = modality.show(examples, columns)
     return shown, save_shown(shown, path, finish)
+
+
+def conditions_of(prepared: Prepared, n: int) -> Condition | None:
+    """Properties and sources of n held-out examples (of training examples without any), each the next one."""
+    split = prepared.validation if len(prepared.validation) else prepared.train
+    if split.conditions is None or not len(split):
+        return None
+    return split.conditions.condition(np.arange(n) % len(split))
 
 
 def save_shown(shown: Shown, path: Path, finish: Finish = as_is) -> Path:

@@ -27,10 +27,13 @@ from genloom.core.spec import Tokens, spec_from_json
 from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.provenance import Batch, Marker, load_identity
+from genloom.run import prompting
+from genloom.run.asking import Values, asked_for
 from genloom.run.generate import generate, save_shown, spread_labels
-from genloom.run.prompting import columns, cut, given, guide_for, pieces
+from genloom.run.prompting import columns, cut, guide_for, pieces
 
 if TYPE_CHECKING:
+    from genloom.data.prepare import Prepared
     from genloom.evaluate.evaluation import Evaluation
 
 
@@ -38,10 +41,17 @@ class Run:
     """A trained generator and the folder it lives in. Needs no training data, except to evaluate."""
 
     def __init__(
-        self, folder: RunFolder, config: RunConfig, family: Family, modality: Modality[Any], condition: ConditionSpec
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        family: Family,
+        modality: Modality[Any],
+        condition: ConditionSpec,
+        source: Modality[Any] | None = None,
     ) -> None:
+        """source: the modality of what samples can follow from."""
         self.folder, self.config, self.family = folder, config, family.eval()
-        self.modality, self.condition = modality, condition
+        self.modality, self.condition, self.source = modality, condition, source
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Run:
@@ -52,8 +62,10 @@ class Run:
             family_class, modality_class = find_family(values["model"]), find_modality(values["kind"])
             config = resolve([values], modality_class.Config, family_class.Config)
             modality = modality_class.from_state(state["modality"])
-            shape = {k: tuple(v) for k, v in state["condition"].items()}
-            condition, spec = ConditionSpec(**shape), spec_from_json(state["spec"])
+            condition, spec = ConditionSpec.from_json(state["condition"]), spec_from_json(state["spec"])
+            own = state.get("source")
+            shared = modality if condition.source is not None else None
+            source = shared if own is None else modality_class.from_state(own)
             family = family_class(spec, config.family, condition)
         except (KeyError, TypeError, ValueError) as e:
             raise InputError(
@@ -67,7 +79,7 @@ class Run:
                 f"the weights in {path} do not fit its settings ({reason}); restore them or train again"
             ) from None
         place(family, config.train, choose_device(device))
-        return cls(folder, config, family, modality, condition)
+        return cls(folder, config, family, modality, condition, source)
 
     @property
     def path(self) -> Path:
@@ -131,19 +143,32 @@ class Run:
         prompt: str = "",
         suffix: str = "",
         stop: Sequence[str] = (),
+        properties: Values | None = None,
+        source: Any = None,
+        given: Condition | None = None,
         notify: Callable[[str], None] = lambda _: None,
     ) -> tuple[Tensor, Tensor | None]:
-        """n samples as the spec says and their class indices [n] (None without classes). The rest as in `sample`."""
+        """n samples as the spec says and their class indices [n] (None without classes). given: conditions as the
+        family has them, one for each sample, in place of label, properties and source. The rest as in `sample`."""
         if n < 1:
             raise InputError(f"the number of samples must be at least 1, got {n}")
-        labels, chosen = self.label_indices(label, n, seed), self._options(options)
-        known = self._given(prompt, suffix, chosen, notify)
+        chosen = self._options(options)
+        known = self._known(prompt, suffix, chosen, notify)
+        if given is None:
+            labels = self.label_indices(label, n, seed)
+            given = self._asked(n, properties, source, notify)
+        else:
+            labels = given.label
         guide = guide_for(self.modality, stop, columns(self.family.spec, known))
-        return generate(self.family, n, labels, seed, chosen, known, guide), labels
+        given = replace(given, known=known.known, mask=known.mask)
+        return generate(self.family, n, labels, seed, chosen, given, guide), labels
 
-    def _given(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition | None:
+    def _asked(self, n: int, properties: Values | None, source: Any, notify: Callable[[str], None]) -> Condition:
+        return asked_for(self.condition, self.family.honours(), self.source, n, properties, source, notify)
+
+    def _known(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition:
         room = getattr(options, "max_tokens", None) or 64
-        return given(self.family, self.modality, prompt, suffix, room, notify)
+        return prompting.given(self.family, self.modality, prompt, suffix, room, notify) or Condition()
 
     def sample(
         self,
@@ -155,6 +180,8 @@ class Run:
         prompt: str = "",
         suffix: str = "",
         stop: Sequence[str] = (),
+        properties: Values | None = None,
+        source: Any = None,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Any]:
         """n examples (PIL images for images, str for text). label: a class name, several that take turns, or None: the
@@ -162,12 +189,14 @@ class Run:
 
         options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
         prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
-        `stop` that comes after the prompt. notify is told of a prompt that is too long. Raises InputError for an
-        unknown label, option or character.
+        `stop` that comes after the prompt. properties: numbers by name, as in {"length": 40}, or several that take
+        turns. source: what the samples follow from, such as a title, or a list of them that take turns. notify is told
+        of what is too long or was never seen. Raises InputError for an unknown label, property, option or character.
         """
         x, _ = self.sample_tensor(
-            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
-        )
+            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, properties=properties,
+            source=source, notify=notify,
+        )  # fmt: skip
         examples = [self.modality.decode(e) for e in x]
         return [cut(e, len(prompt), stop) for e in examples] if stop else examples
 
@@ -179,6 +208,8 @@ class Run:
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
         stop: Sequence[str] = (),
+        properties: Values | None = None,
+        source: Any = None,
         notify: Callable[[str], None] = lambda _: None,
     ) -> Iterator[str]:
         """The text of one sample, piece by piece as it is generated, after the prompt; together the sample that
@@ -191,9 +222,9 @@ class Run:
         if getattr(chosen, "beams", 1) > 1:
             raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
         device = next(family.parameters()).device
-        known = self._given(prompt, "", chosen, notify)
+        known = self._known(prompt, "", chosen, notify)
         labels = self.label_indices(label, 1, seed)
-        condition = known or Condition()
+        condition = replace(self._asked(1, properties, source, notify), known=known.known, mask=known.mask)
         condition = replace(condition, label=labels).map(lambda t: t.to(device))
         begin = columns(family.spec, known)
         guide = guide_for(self.modality, stop, begin)
@@ -203,12 +234,16 @@ class Run:
         return pieces(self.modality.decode, tokens, stop)
 
     @torch.no_grad()
-    def surprise(self, example: Any) -> NDArray[np.float32]:
-        """[T - 1] nats of each token of an example after its first, given those before it. Raises InputError for
-        families without a likelihood of tokens."""
+    def surprise(
+        self, example: Any, *, label: str | int | None = None, properties: Values | None = None, source: Any = None
+    ) -> NDArray[np.float32]:
+        """[T - 1] nats of each token of an example after its first, given those before it and what is given else.
+        Raises InputError for families without a likelihood of tokens."""
         if not isinstance(self.family, HasSurprise):
             raise InputError(f"the model {self.config.model} does not tell how likely each token is")
-        nats: NDArray[np.float32] = self.family.surprise(self._encoded([example]), Condition())[0].cpu().numpy()
+        x, labels = self._encoded([example]), None if label is None else self.label_indices(label, 1, 0)
+        asked = replace(self._asked(1, properties, source, lambda _: None), label=labels)
+        nats: NDArray[np.float32] = self.family.surprise(x, asked.map(lambda t: t.to(x.device)))[0].cpu().numpy()
         return nats
 
     def write_samples(
@@ -223,6 +258,8 @@ class Run:
         prompt: str = "",
         suffix: str = "",
         stop: Sequence[str] = (),
+        properties: Values | None = None,
+        source: Any = None,
         mark: bool = True,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Path]:
@@ -235,12 +272,14 @@ class Run:
         asked = {
             "n": n, "label": label, "seed": seed, "options": self._options(options).model_dump(mode="json"),
             "grid": grid, "prompt": prompt, "suffix": suffix, "stop": list(stop),
+            "properties": dict(properties or {}), "source": source,
         }  # fmt: skip
         marker = self.marker("sample", asked, mark=mark, notify=notify)
         labels = self.label_indices(label, n, seed)
         examples = self.sample(
-            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
-        )
+            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, properties=properties,
+            source=source, notify=notify,
+        )  # fmt: skip
         target = self._output(folder, f"seed-{seed}")
         if grid:
             paths = [save_shown(self.modality.show(examples), target / f"grid-{seed}", marker)]
@@ -363,6 +402,7 @@ class Run:
         state = self.modality.state() if self.config.start else None
         settings = self.modality.config.model_dump()
         prepared = prepare(source, self.config.kind, settings, self.config.data, notify, state)
+        prepared = self._comparable(prepared)
         if prepared.modality.spec != self.modality.spec or prepared.condition.classes != self.classes:
             raise InputError(
                 f"{prepared.name} does not look like what {self.name} was trained on: "
@@ -376,6 +416,18 @@ class Run:
         self.folder.write_json(self.folder.evaluation.name, evaluation.to_json())
         self.write_report()
         return evaluation
+
+    def _comparable(self, prepared: Prepared) -> Prepared:
+        """The data with its properties and sources as this run was told them. Raises InputError without them."""
+        own, other = self.condition, prepared.condition
+        names, found = ([p.name for p in c.properties] for c in (own, other))
+        vocab = [None if c.source is None else (c.source.vocab, c.source.shared) for c in (own, other)]
+        if names != found or vocab[0] != vocab[1]:
+            raise InputError(
+                f"{prepared.name} does not have the conditions that {self.name} was trained with: properties "
+                f"{', '.join(names) or 'none'}, {'sources of the same kind' if own.source else 'no sources'}"
+            )
+        return prepared.under(replace(own, counts=other.counts))
 
     def write_report(self) -> Path:
         """report.html and the model card, README.md, from what is in the folder. Returns the report's path."""

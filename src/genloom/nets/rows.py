@@ -1,0 +1,70 @@
+"""Rows of a training batch of sequences: what of long ones is read, and which conditions are left out.
+
+Shapes: `B` rows, `T` tokens, `P` properties.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from genloom.core.batch import Condition, ConditionSpec
+from genloom.core.rng import Rng
+
+
+class Shares(Protocol):
+    """Shares of the rows trained without a condition, so that samples can be drawn without it too."""
+
+    @property
+    def drop_label(self) -> float: ...
+
+    @property
+    def drop_properties(self) -> float: ...
+
+    @property
+    def drop_source(self) -> float: ...
+
+
+def stretches(x: Tensor, context: int, pad: int, rng: Rng) -> Tensor:
+    """Whole documents x [B, T], those longer than context + 1 tokens cut to one of the stretches that make them up."""
+    if x.shape[1] <= context + 1:
+        return x
+    lengths = (x != pad).sum(1)
+    last = (lengths - 1 - context).clamp(min=0)
+    which = (rng.uniform("stretch", len(x)) * (-(-(lengths - 1) // context)).clamp(min=1)).long()
+    starts = torch.minimum(which * context, last)
+    return x.gather(1, starts[:, None] + torch.arange(context + 1, device=x.device))
+
+
+def dropped(
+    condition: Condition, length: int, classes: int, shares: Shares, spec: ConditionSpec, rng: Rng
+) -> Condition:
+    """The condition of inputs [B, length], in a share of the rows without class, properties or source. The class of no
+    class is `classes`. Where each token has its own class or properties, that of the last one is left out: it is no
+    input."""
+    label, properties, source = condition.label, condition.properties, condition.source
+    if label is None or not classes:
+        label = None
+    else:
+        keep = rng.uniform("drop label", len(label)) >= shares.drop_label
+        label = label[:, :length] if label.ndim == 2 else label[:, None].expand(-1, length)
+        label = torch.where(keep[:, None], label, classes)
+    if properties is None or not spec.properties:
+        properties = None
+    else:
+        every = rng.uniform("drop properties", len(properties), 1) < shares.drop_properties
+        some = rng.uniform("drop each property", len(properties), properties.shape[-1]) < shares.drop_properties
+        out = every | some if properties.shape[-1] > 1 else every
+        if properties.ndim == 3:
+            properties, out = properties[:, :length], out[:, None]
+        properties = properties.masked_fill(out, torch.nan)
+    if source is None or spec.source is None:
+        source = None
+    else:
+        out = rng.uniform("drop source", len(source)) < shares.drop_source
+        nothing = torch.full_like(source, spec.source.pad)
+        nothing[:, 0] = spec.source.eos
+        source = torch.where(out[:, None], nothing, source)
+    return Condition(label, properties, source)

@@ -1,0 +1,93 @@
+"""What samples are asked for, said in people's terms: properties by name, sources as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genloom.core.batch import Condition, ConditionSpec
+from genloom.core.config import unknown
+from genloom.core.errors import InputError, Unreadable
+from genloom.core.modality import Modality
+from genloom.data.tokens import contents_of
+
+Values = Mapping[str, float | Sequence[float]]
+Notify = Callable[[str], None]
+
+
+def asked_for(
+    spec: ConditionSpec,
+    honoured: frozenset[str],
+    source_of: Modality[Any] | None,
+    n: int,
+    properties: Values | None,
+    source: Any,
+    notify: Notify,
+) -> Condition:
+    """Properties and sources of n samples; several of one kind take turns. source_of: the modality of sources.
+
+    Raises InputError for what the model was not trained with, and for names and values that mean nothing.
+    """
+    return Condition(
+        properties=_properties(spec, honoured, n, properties, notify) if properties else None,
+        source=_sources(spec, honoured, source_of, n, source, notify) if source is not None else None,
+    )
+
+
+def _properties(spec: ConditionSpec, honoured: frozenset[str], n: int, asked: Values, notify: Notify) -> Tensor:
+    """[n, P] standardised, NaN where not asked for."""
+    if "properties" not in honoured:
+        raise InputError(
+            f"the model was trained without properties, so it cannot be asked for {next(iter(asked))}; see "
+            "data.properties and modality.properties"
+        )
+    known = {p.name: k for k, p in enumerate(spec.properties)}
+    out = torch.full((n, len(known)), torch.nan)
+    for name, value in asked.items():
+        if name not in known:
+            raise InputError(unknown(name, known, "property"))
+        p = spec.properties[known[name]]
+        try:
+            numbers = [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        except (TypeError, ValueError):
+            numbers = []
+        if not numbers or not all(map(math.isfinite, numbers)):
+            raise InputError(f"the property {name} is asked for by a number, got {value!r}")
+        outside = [v for v in numbers if not p.low <= v <= p.high]
+        if outside:
+            notify(
+                f"{name}={outside[0]:g} is outside of what the model has seen, {p.low:g} to {p.high:g}: it may not be "
+                "met"
+            )
+        out[:, known[name]] = torch.tensor([p.standardised(v) for v in numbers])[torch.arange(n) % len(numbers)]
+    return out
+
+
+def _sources(
+    spec: ConditionSpec, honoured: frozenset[str], modality: Modality[Any] | None, n: int, asked: Any, notify: Notify
+) -> Tensor:
+    """[n, S] contents, eos, pad."""
+    if "source" not in honoured or spec.source is None or modality is None:
+        raise InputError("the model was trained without sources, so it cannot follow from one; see data.source")
+    given = list(asked) if isinstance(asked, list | tuple) else [asked]
+    if not given:
+        raise InputError("there is no source to follow from; give at least one")
+    rows, limit, lost = [], spec.source.length, getattr(modality, "unknown", None)
+    for raw in given:
+        try:
+            ids = contents_of(modality, type(modality).read(raw, modality.config) if raw else raw)
+        except Unreadable as e:
+            raise InputError(f"the source {str(raw)[:40]!r} cannot be read: {e}") from None
+        if lost is not None and (ids == lost).any():
+            notify(f"the source {str(raw)[:40]!r} has characters that the model does not know: they count as unknown")
+        if len(ids) > limit:
+            notify(f"the source has {len(ids)} tokens, and the model reads {limit}: it sees the beginning only")
+            ids = np.append(ids[: limit - 1], spec.source.eos)
+        rows.append(torch.from_numpy(ids))
+    x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=spec.source.pad)
+    return x[torch.arange(n) % len(x)]
