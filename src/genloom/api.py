@@ -33,6 +33,8 @@ from genloom.modalities import find_modality
 from genloom.provenance import Mark, light
 from genloom.recipes import find_recipe, suited_recipe
 from genloom.run import Run, audits_for, draw_grid, state_of
+from genloom.run.adapters import write_adapter
+from genloom.run.start import Start, open_start
 
 DEFAULT_BUDGET = 600.0
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
@@ -51,11 +53,12 @@ def seconds(budget: str | float) -> float:
 
 @dataclass(frozen=True)
 class _Job:
-    """A resolved training: its data, settings and new family."""
+    """A resolved training: its data, settings and new family, and what it took over from its start."""
 
     prepared: Prepared
     config: RunConfig
     family: Family
+    filled: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
         data, p = self.prepared, {n: sum(q.numel() for q in m.parameters()) for n, m in self.family.players().items()}
@@ -74,6 +77,7 @@ class _Job:
                 "notices": list(data.notices),
             },
             "parameters": p,
+            "trained": sum(q.numel() for q in self.family.parameters() if q.requires_grad),
         }
 
 
@@ -86,8 +90,11 @@ def _layers(
     settings: Mapping[str, Any] | None,
     config: str | Path | None,
     seed: int | None,
+    start: Start | None,
+    lora: bool,
 ) -> dict[str, Any]:
-    """All settings given, merged in rising priority; `model` and `kind` filled in from the data where nobody said."""
+    """All settings given, merged in rising priority; `model` and `kind` filled in from the start or the data where
+    nobody said."""
     if budget is not None and steps is not None:
         raise InputError("give either a budget or a number of steps, not both")
     given = merge(
@@ -97,11 +104,20 @@ def _layers(
         _nested(settings or {}),
         {k: v for k, v in {"model": model, "seed": seed}.items() if v is not None},
     )
+    lora = lora or bool(given.get("family", {}).get("lora", {}).get("rank"))
+    if lora and start is None:
+        raise InputError("low-rank changes (--lora, family.lora) need weights that are there: say which by --from")
     if recipe and model and find_recipe(recipe)()["model"] != model:
         raise InputError(
             f"the recipe {recipe} is for the model {find_recipe(recipe)()['model']}, not {model}; leave --model out"
         )
     given.setdefault("kind", find_kind(data))
+    if start is not None:
+        if given.setdefault("model", start.model) != start.model:
+            raise InputError(f"{start.origin} is a model {start.model}, not {given['model']}; leave --model out")
+        if given["kind"] != start.kind:
+            raise InputError(f"{start.origin} is a model of {start.kind}, but this data is {given['kind']}")
+        given = merge(start.layers(lora), given, {"start": start.origin})
     given.setdefault("model", DEFAULT_MODELS[find_modality(given["kind"]).forms[0]])
     train = given.get("train", {})
     if budget is not None:
@@ -124,26 +140,42 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _job(data: Any, values: Mapping[str, Any], notify: Callable[[str], None]) -> _Job:
+def _job(
+    data: Any,
+    values: Mapping[str, Any],
+    notify: Callable[[str], None],
+    start: Start | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> _Job:
+    """start: whose weights the family gets. state: the modality's that its data follows."""
     family, modality = find_family(values["model"]), find_modality(values["kind"])
     layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
     # Settings are checked before the data is read: a slip should not cost a minute.
     checked = resolve(layers, modality.Config, family.Config)
-    prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
+    prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify, state)
     if not isinstance(prepared.modality.spec, family.accepts):
         takes = " or ".join(t.__name__ for t in family.accepts)
         raise InputError(
             f"{checked.model} takes {takes}, but {prepared.name} is {type(prepared.modality.spec).__name__}"
         )
-    suited = None if checked.recipe else suited_recipe(checked.model, prepared)
+    suited = None if checked.recipe or checked.start else suited_recipe(checked.model, prepared)
     if suited is not None:
         notify(f"starting from the recipe {suited}, which suits this data; --recipe chooses another")
-        start = {k: v for k, v in find_recipe(suited)().items() if k in ("family", "train")}
-        start["train"] = {k: v for k, v in start.get("train", {}).items() if k not in ("budget", "steps")}
-        layers = [layers[0], start, {"recipe": suited}, *layers[1:]]
+        tested = {k: v for k, v in find_recipe(suited)().items() if k in ("family", "train")}
+        tested["train"] = {k: v for k, v in tested.get("train", {}).items() if k not in ("budget", "steps")}
+        layers = [layers[0], tested, {"recipe": suited}, *layers[1:]]
     config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
-    return _Job(prepared, config, family(prepared.modality.spec, config.family, prepared.condition))
+    made = family(prepared.modality.spec, config.family, prepared.condition)
+    filled = None
+    if start is not None:
+        filled = start.fill(made)
+        share = filled["copied"] / max(1, filled["parameters"])
+        new = f"; new: {len(filled['fresh'])} tensors" if filled["fresh"] else ""
+        notify(
+            f"{filled['copied']:,} of {filled['parameters']:,} weights ({share:.1%}) are those of {start.origin}{new}"
+        )
+    return _Job(prepared, config, made, filled)
 
 
 def _data_section(data: Any) -> dict[str, Any]:
@@ -160,6 +192,8 @@ def train(
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
     out: str | Path | None = None,
+    start: str | Path | None = None,
+    lora: bool = False,
     resume: bool = False,
     seed: int | None = None,
     observers: Sequence[Observer] = (),
@@ -169,22 +203,27 @@ def train(
 
     data: a folder, file, archive or catalog name, an array [N, H, W] or [N, H, W, C], a list of PIL images. model: a
     family's name. budget: training time ("10m" or seconds); steps: optimiser steps instead. settings: `{"family.width":
-    64}` or nested. config: a TOML file. out: the run folder, by default runs/<data>-<model>. resume: go on with the run
+    64}` or nested. config: a TOML file. out: the run folder, by default runs/<data>-<model>. start: a run, a folder of
+    transformers or a name on the hub whose weights the training begins with; lora: train low-rank changes of them.
+    resume: go on with the run
     in `out`; then only budget or steps may change. notify: called with each notice.
 
     Raises InputError for bad input, Interrupted after Ctrl-C or SIGTERM, GenloomError when training fails.
     """
     notify = notify or (lambda _: None)
     if resume:
-        folder, job = _resumed(data, out, budget, steps, [model, recipe, settings, config, seed], notify)
+        folder, job = _resumed(
+            data, out, budget, steps, [model, recipe, settings, config, seed, start, lora or None], notify
+        )
         audits = audits_for(job.prepared, job.config, notify)
     else:
         if data is None:
             raise InputError("say what to train on: a folder, a file, an archive or a name from `genloom list data`")
-        values = _layers(data, model, recipe, budget, steps, settings, config, seed)
         if out is not None and (Path(out) / CONFIG).exists():
             RunFolder.create(Path(out))  # refuses before the data is read
-        job = _job(data, values, notify)
+        begun = open_start(start) if start is not None else None
+        values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora)
+        job = _job(data, values, notify, begun, begun.state if begun is not None else None)
         audits = audits_for(job.prepared, job.config, notify)  # refuses before anything is written
         folder = RunFolder.create(
             Path(out) if out is not None else Path("runs") / f"{job.prepared.name}-{job.config.model}"
@@ -192,6 +231,8 @@ def train(
         folder.write_json(CONFIG, job.config.model_dump(mode="json"))
         folder.write_json(STATE, state_of(job.prepared))
         folder.update_manifest(**job.describe(), versions=versions(), marks=job.config.train.marks, started=_now())
+        if job.filled is not None:
+            folder.update_manifest(start=job.filled)
     return _train(folder, job, audits, resume, observers, data)
 
 
@@ -241,6 +282,7 @@ def _train(
         again = f"genloom train {source} --out {folder.path} --resume"
         raise Interrupted(f"{e}; go on with: {again}", e.exit_code - 128) from None
     folder.save_weights({n: t.cpu() for n, t in job.family.state_dict().items()})
+    write_adapter(folder.path, job.family, job.config)
     folder.update_manifest(
         **summary,
         device=str(loop.device),
@@ -288,7 +330,7 @@ def _resumed(
     if budget is not None or steps is not None:
         length = {"budget": seconds(budget) if budget is not None else None, "steps": steps}
         values = merge(values, {"train": length})
-    job = _job(data, values, notify)
+    job = _job(data, values, notify, state=folder.read_json(STATE)["modality"] if values.get("start") else None)
     if job.prepared.digest != folder.manifest()["data"]["digest"]:
         raise InputError(
             f"the data at {data} has changed since {out} began; restore it, or start a new run with another --out"
@@ -328,14 +370,17 @@ def plan(
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
     out: str | Path | None = None,
+    start: str | Path | None = None,
+    lora: bool = False,
     seed: int | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Plan:
     """Resolve a training as `train` would and time a few steps of its first stage on a scratch copy. Writes no run."""
-    values = _layers(data, model, recipe, budget, steps, settings, config, seed)
     if out is not None and (Path(out) / CONFIG).exists():
         RunFolder.create(Path(out))
-    return _timed(_job(data, values, notify or (lambda _: None)))
+    begun = open_start(start) if start is not None else None
+    values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora)
+    return _timed(_job(data, values, notify or (lambda _: None), begun, begun.state if begun is not None else None))
 
 
 def _timed(job: _Job) -> Plan:
@@ -369,7 +414,7 @@ def inspect(
     notify = notify or (lambda _: None)
     if data is None:
         raise InputError("say what to look at: a folder, a file, an archive or a name from `genloom list data`")
-    values = _layers(data, model, recipe, budget, steps, settings, config, seed)
+    values = _layers(data, model, recipe, budget, steps, settings, config, seed, None, False)
     family, modality = find_family(values["model"]), find_modality(values["kind"])
     layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
     checked = resolve(layers, modality.Config, family.Config)
@@ -394,7 +439,7 @@ def load(path: str | Path) -> Run:
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
     out = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("genloom", "torch", "numpy", "scikit-learn", "pillow"):
+    for name in ("genloom", "torch", "numpy", "scikit-learn", "pillow", "transformers"):
         try:
             out[name] = version(name)
         except PackageNotFoundError:

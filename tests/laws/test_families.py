@@ -21,6 +21,7 @@ from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Tokens, check_batch
 from genloom.families import family_names, find_family
 from genloom.run import generate
+from huggingface import architecture
 
 FAMILIES = family_names()
 GRIDS = [name for name in FAMILIES if Grid in find_family(name).accepts]
@@ -258,6 +259,17 @@ VARIANTS: dict[str, list[dict[str, object]]] = {
         )
     ],
     "vae": [{"latent": 8, "free_bits": 0.0, "sentences": {"length": 16, "hidden": 128}}],
+    # A model of the 27 contents of `words` and two signs; with random weights it learns as fast as any other.
+    "pretrained": [
+        {
+            "architecture": architecture(kind, 29, begin, 28),
+            "begin": begin,
+            "end": 28,
+            "context": 16,
+            "optimiser": {"lr": 1e-2},
+        }
+        for kind, begin in (("gpt2", 28), ("llama", 27))
+    ],
 }
 # Random numbers of a layer do not follow the rows of a batch, and spectral normalisation goes a step with every
 # micro-batch: without them micro-batches equal the full batch.
@@ -269,10 +281,10 @@ WITHOUT_CHANCE: dict[str, dict[str, object]] = {
 # Where part of a training is for something else than likelihood, this makes it short.
 LIKELIHOOD = {"sequence_gan": {"warmup": 0.9, "ngram_dropout": 0.0, "dropout": 0.0}}
 SEQUENTIAL = [
-    pytest.param(name, variant, id="-".join([name, *map(str, list(variant.values())[:1])]))
-    for name in FAMILIES
+    pytest.param(name, variant, id=f"{name}-{i}")
+    for name in family_names()
     if Tokens in find_family(name).accepts
-    for variant in VARIANTS.get(name, [{}])
+    for i, variant in enumerate(VARIANTS.get(name, [{}]))
 ]
 Variant = dict[str, object]
 

@@ -1,15 +1,16 @@
-"""`genloom train`."""
+"""`genloom train` and `genloom merge`."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genloom.cli.options import Json, Sets
+from genloom.cli.options import Json, RunArgument, Sets
 from genloom.cli.output import emit, leaves, say, table, text_of
-from genloom.cli.values import complete_data, complete_model, complete_recipe
+from genloom.cli.values import complete_data, complete_model, complete_recipe, complete_run, find_run
 from genloom.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; runs/DATA-MODEL if not given.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="START",
+            help="Begin with the weights of a run, of a folder of transformers, or of a model on the hub.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Train low-rank changes of the weights given by --from.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the stopped training in the run folder.")
     ] = False,
@@ -83,6 +96,8 @@ def train(
             settings=settings,
             config=config,
             out=out,
+            start=start,
+            lora=lora,
             seed=seed,
             notify=say,
         )
@@ -100,6 +115,8 @@ def train(
             settings=settings,
             config=config,
             out=out,
+            start=start,
+            lora=lora,
             resume=resume,
             seed=seed,
             observers=[progress],
@@ -125,5 +142,35 @@ def _show_run(run: Run, as_json: bool) -> None:
     say(f"Next: genloom sample {run.path} -n 64 --grid   ·   genloom evaluate {run.path}")
 
 
+class Form(StrEnum):
+    """What `merge` writes."""
+
+    run = "run"
+    transformers = "transformers"
+
+
+def merge(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to; new or empty.")],
+    to: Annotated[
+        Form, typer.Option("--to", help="A run of genloom, or a folder that transformers reads (pretrained models).")
+    ] = Form.run,
+    json: Json = False,
+) -> None:
+    """Put the low-rank changes of a run trained with --lora into its weights, as a model of its own."""
+    path = find_run(run)
+
+    from genloom import api
+    from genloom.run import adapters
+
+    loaded = api.load(path)
+    written = adapters.merge(loaded, out) if to is Form.run else adapters.export(loaded, out)
+    if json:
+        emit({"schema": "genloom.merge/1", "run": str(path), "to": to.value, "out": str(written)})
+    else:
+        print(written)
+
+
 def register(app: typer.Typer) -> None:
     app.command()(train)
+    app.command()(merge)

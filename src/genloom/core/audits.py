@@ -88,7 +88,7 @@ class Audits:
         else:
             s.clean = step
             if self.stops:
-                self.weights = {n: p.detach().clone() for n, p in family.named_parameters()}
+                self.weights = {n: p.detach().clone() for n, p in family.named_parameters() if p.requires_grad}
         return found
 
     @torch.no_grad()
@@ -105,7 +105,8 @@ class Audits:
         if self.weights:
             self.kept, words = f"step {s.clean}", f"the weights of step {s.clean}, the last audit before,"
             for name, p in family.named_parameters():
-                p.copy_(self.weights[name])
+                if name in self.weights:
+                    p.copy_(self.weights[name])
         return f"stopped at step {s.copies} because the model copies: {words} are kept. {s.sentence}"
 
     def summary(self) -> dict[str, Any]:

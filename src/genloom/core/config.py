@@ -126,6 +126,7 @@ class RunConfig(Settings):
     model: str = setting(..., "Name of the family.")
     kind: str = setting("image", "Name of the modality.")
     recipe: str | None = setting(None, "Recipe the settings started from.")
+    start: str | None = setting(None, "Run or pretrained model that the weights started from (--from).")
     seed: int = setting(0, "Seed of every random stream.", ge=0)
     data: DataConfig = DataConfig()
     modality: SerializeAsAny[Settings]

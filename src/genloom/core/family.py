@@ -95,6 +95,12 @@ class Family(nn.Module, ABC):
         """n samples as the spec says, on the family's device; options is an instance of Options. Row i depends on rng's
         seed and rng.offset + i alone (use `rng.normal_each`). `condition` has been checked against `honours()`."""
 
+    @classmethod
+    def tuned(cls, config: Settings, spec: Spec | None, lora: bool) -> Mapping[str, Any]:
+        """Settings that suit going on with weights of this family, in sections as in RunConfig. config, spec: those
+        that the weights were trained with. lora: train low-rank changes only."""
+        return {}
+
     def window(self) -> Window | None:
         """How rows of a training batch are cut from Tokens laid end to end; None: a row is a whole example."""
         return None

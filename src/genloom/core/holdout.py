@@ -52,7 +52,8 @@ class Holdout:
         if not self.weights or not self.verdicts.worse:
             return False
         for name, p in family.named_parameters():
-            p.copy_(self.weights[name])
+            if name in self.weights:
+                p.copy_(self.weights[name])
         return True
 
     @torch.no_grad()
@@ -68,7 +69,7 @@ class Holdout:
         if loss < seen.best:
             seen.best, seen.worse = loss, 0
             if self.patience:
-                self.weights = {n: p.detach().clone() for n, p in family.named_parameters()}
+                self.weights = {n: p.detach().clone() for n, p in family.named_parameters() if p.requires_grad}
         else:
             seen.worse += 1
         return loss

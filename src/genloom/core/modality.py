@@ -138,6 +138,17 @@ class Inspects(Protocol):
 
 
 @runtime_checkable
+class Continues(Protocol):
+    """A modality that can take up what a model was trained with, such as its vocabulary."""
+
+    @classmethod
+    def continued(cls, config: Any, train: Iterable[Any], state: Mapping[str, Any]) -> Any:
+        """As Modality.fit, on the ground of another's `state`: what it knows keeps its form, what is new in `train` is
+        added behind it. Of its own state it makes an equal one. Raises InputError when the settings contradict it."""
+        ...
+
+
+@runtime_checkable
 class HasTraits(Protocol):
     """A modality whose people ask whether an example keeps a form: verse that is regular, a molecule that is valid."""
 

@@ -179,11 +179,14 @@ class Optimiser:
 
 
 class Average:
-    """Exponential moving average of a module's parameters; buffers and lazy tables are the module's own."""
+    """Exponential moving average of a module's parameters; buffers, lazy tables and what is frozen are the module's
+    own."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module, self.decay = module, decay
-        self.params = {n: p.detach().clone() for n, p in module.named_parameters() if not is_lazy(p)}
+        self.params = {
+            n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad and not is_lazy(p)
+        }
 
     @torch.no_grad()
     def update(self, names: list[str], step: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genloom.core.config import DataConfig, Settings
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import write_json
-from genloom.core.modality import Fingerprint, Modality
+from genloom.core.modality import Continues, Fingerprint, Modality
 from genloom.data import cache
 from genloom.data.conditions import measured
 from genloom.data.duplicates import exact_groups, near_groups
@@ -46,7 +46,10 @@ class Builder:
         settings: Settings,
         config: DataConfig,
         notify: Callable[[str], None],
+        start: Mapping[str, Any] | None = None,
     ) -> None:
+        """start: the state of a modality whose model is trained on."""
+        self.start = start
         self.source, self.cls, self.settings, self.config, self.notify = source, cls, settings, config, notify
         self.notices: list[str] = []
         self.broken: list[Broken] = []
@@ -185,7 +188,13 @@ class Builder:
         if not train:
             raise InputError(f"{self.source.name} leaves no example to train on; lower data.validation and data.test")
         step = max(1, -(-len(train) // FIT_EXAMPLES))
-        return self.cls.fit(self.settings, (self._again(items, i) for i in self._order(items, train[::step])))
+        return self._fitted(self._again(items, i) for i in self._order(items, train[::step]))
+
+    def _fitted(self, train: Iterable[Any]) -> Modality[Any]:
+        if self.start is not None and issubclass(self.cls, Continues):
+            modality: Modality[Any] = self.cls.continued(self.settings, train, self.start)
+            return modality
+        return self.cls.fit(self.settings, train)
 
     def _encode(self, items: Items, order: Sequence[int], modality: Modality[Any], path: Path) -> None:
         codec = cache.Codec(modality.spec)

@@ -115,25 +115,28 @@ def prepare(
     modality_config: Mapping[str, Any],
     config: DataConfig,
     notify: Callable[[str], None] = _silent,
+    start: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Read `data` (see `sources.open_source`), or find it prepared in the cache.
 
     kind: a modality's name, or None to find it from the data. modality_config: its settings. notify is given each
-    notice. Raises InputError for data that cannot be used, GenloomError when a download or the cache fails.
+    notice. start: the state of the modality of a model that is trained on. Raises InputError for data that cannot be
+    used, GenloomError when a download or the cache fails.
     """
     kind = kind or find_kind(data)
     cls = modality_class(kind)
     settings = validate(cls.Config, modality_config, "modality")
     source = source_of(data, cls, settings, config)
-    key = _key(source, kind, settings, config)
+    key = _key(source, kind, settings, config, start)
     entry, damaged = cache.find(key)
     if damaged:
         notify("the prepared data in the cache were damaged and are made again")
     if entry is None:
         builder = SequenceBuilder if cls.forms[0] is Tokens else Builder
-        entry = cache.build(key, lambda folder: builder(source, cls, settings, config, notify).fill(folder))
+        entry = cache.build(key, lambda folder: builder(source, cls, settings, config, notify, start).fill(folder))
     prepared = _opened(entry, source.name, cls, source.notices)
-    cache.alias(_key(source, kind, prepared.modality.config, config), key)
+    continued = None if start is None else prepared.modality.state()
+    cache.alias(_key(source, kind, prepared.modality.config, config, continued), key)
     for notice in prepared.notices:
         notify(notice)
     return prepared
@@ -150,13 +153,15 @@ def _open(data: Any, cls: type[Modality[Any]], config: DataConfig) -> Source:
     return open_source(data, cls.extensions, config.properties)
 
 
-def _key(source: Source, kind: str, settings: Settings, config: DataConfig) -> str:
+def _key(
+    source: Source, kind: str, settings: Settings, config: DataConfig, start: Mapping[str, Any] | None = None
+) -> str:
     """Changes with the source's contents, every setting that matters, and the code that reads: no version to forget."""
     code = [*sorted(Path(__file__).parent.glob("*.py")), Path(str(module(MODALITIES, kind, "modality").__file__))]
     parts = {
         "source": source.digest, "kind": kind, "settings": settings.model_dump(mode="json"),
         "data": config.model_dump(mode="json", exclude={"path"}),
-        "code": [hashlib.sha256(p.read_bytes()).hexdigest() for p in code],
+        "start": start, "code": [hashlib.sha256(p.read_bytes()).hexdigest() for p in code],
     }  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

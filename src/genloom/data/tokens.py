@@ -171,7 +171,9 @@ class SequenceBuilder(Builder):
         order = self._reading(items, train)
         examples = Again(lambda: (self._again(items, i) for i in each(order)))
         if items.source is None:
-            return self.cls.fit(self.settings, examples), None
+            return self._fitted(examples), None
+        if self.start is not None:
+            raise InputError("a training that goes on from a model takes no sources yet; set data.source=none")
         takes: Any = self.cls
         if not isinstance(takes, TakesSource):
             raise InputError(f"examples of {self.source.name} cannot follow from a source; leave data.source out")

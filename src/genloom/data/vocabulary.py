@@ -57,12 +57,22 @@ def points(text: str) -> NDArray[np.uint32]:
 
 
 class Characters:
-    """Every character of the training examples. unk: the id of all others."""
+    """Every character of the training examples. unk: the id of all others. first: the id of the first character."""
 
     kind: ClassVar[str] = "char"
 
-    def __init__(self, characters: str, unk: int) -> None:
-        self.characters, self.unk, self.first = characters, unk, max(FIRST, unk + 1)
+    def __init__(self, characters: str, unk: int, first: int | None = None) -> None:
+        self.characters, self.unk = characters, unk
+        self.first = max(FIRST, unk + 1) if first is None else first
+
+    def grown(self, characters: Iterable[str], stream: bool) -> Characters:
+        """With more characters behind those it has, whose ids stay. In a stream, bos may stand for the unknown; where
+        documents follow a stream, U+FFFD does."""
+        new = "".join(sorted(set(characters) - set(self.characters)))
+        if stream or self.unk >= FIRST:
+            return Characters(self.characters + new, self.unk, self.first)
+        known = self.characters + new + ("" if UNKNOWN in self.characters + new else UNKNOWN)
+        return Characters(known, self.first + known.index(UNKNOWN), self.first)
 
     @property
     def size(self) -> int:
@@ -92,11 +102,11 @@ class Characters:
         return [c for c in dict.fromkeys(text) if c not in self.characters]
 
     def state(self) -> Any:
-        return {"characters": self.characters, "unk": self.unk}
+        return {"characters": self.characters, "unk": self.unk, "first": self.first}
 
     @classmethod
     def from_state(cls, state: Any) -> Characters:
-        return cls(state["characters"], state["unk"])
+        return cls(state["characters"], state["unk"], state.get("first"))
 
 
 class Bytes:

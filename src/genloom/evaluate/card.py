@@ -117,12 +117,13 @@ def _metadata(
 
 def _about(config: Mapping[str, Any], manifest: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     recipe = f", from the recipe `{plain(config['recipe'])}`" if config.get("recipe") else ""
+    start = f", going on from `{plain(config['start'])}`" if config.get("start") else ""
     trained = duration(mapping(manifest).get("seconds"))
     steps = integer(manifest.get("steps"))
     how = f", in {steps} steps and {trained}" if steps and trained else ""
     return (
         f"A generative model of the kind `{plain(config.get('model', 'unknown'))}` for {plain(config.get('kind', ''))} "
-        f"data, trained with genloom on {plain(data.get('name') or 'unnamed data')}{recipe}{how}. It makes new "
+        f"data, trained with genloom on {plain(data.get('name') or 'unnamed data')}{recipe}{start}{how}. It makes new "
         "examples that look like that data."
     )
 

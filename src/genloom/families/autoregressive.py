@@ -11,8 +11,9 @@ Shapes: `B` batch, `T` tokens, `V` vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Literal, final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +27,11 @@ from genloom.core.feed import Window
 from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid, Tokens
-from genloom.nets import decoding, infilling, rows, scoring
+from genloom.core.spec import Grid, Spec, Tokens
+from genloom.nets import decoding, infilling, lora, rows, scoring
 from genloom.nets.architecture import Architecture, build
 from genloom.nets.counts import MOST_TOKENS, KneserNey
+from genloom.nets.lora import RANK, LoraConfig
 from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
 from genloom.nets.recurrent import CarriedStates
 
@@ -92,21 +94,14 @@ class Autoregressive(Family):
             lt=1,
         )
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
+        lora: LoraConfig = LoraConfig()
         tokenizer: TokenizerStageConfig = TokenizerStageConfig()
         code_batch: int = setting(64, "Batch of the model of codes of grids.", unit="examples", ge=1)
         optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=5e-2, beta2=0.95)
 
-    class Options(Settings):
+    class Options(decoding.Options):
         """Settings of one call to sample."""
 
-        max_tokens: int | None = setting(None, "Most tokens to generate; by the data if none.", unit="tokens", ge=1)
-        temperature: float = setting(1.0, "Below 1 tamer, above 1 wilder; 0 takes the most probable token.", ge=0)
-        top_k: int | None = setting(None, "Draw from the k most probable tokens only.", ge=1)
-        top_p: float = setting(1.0, "Draw from the fewest tokens that together have this probability.", gt=0, le=1)
-        min_p: float = setting(0.0, "Leave out tokens below this share of the highest probability.", ge=0, le=1)
-        repetition: float = setting(1.0, "Penalty on tokens that occurred already; 1 is none.", ge=1)
-        beams: int = setting(1, "Keep this many hypotheses and return the most probable; 1 samples.", ge=1, le=64)
-        length_penalty: float = setting(1.0, "Of beam search: above 0 favours longer sequences.", ge=0)
         fill: Literal["exactly", "at most"] = setting(
             "exactly", "Whether a gap gets as many tokens as it has, or up to that many."
         )
@@ -137,10 +132,26 @@ class Autoregressive(Family):
         self.hole, self.fill = self.tokens.vocab, self.tokens.vocab + 1
         marks = 2 if config.infill else 0
         self.model = build(config, self.tokens, self.context, condition, self.tokenizer, marks)
+        if config.lora.rank:
+            changed = {*self.model.body.modules(), self.model.head}
+            lora.attach(self.model, config.lora, [m for m in self.model.modules() if m not in changed])
+            if self.model.inputs.label is not None:
+                self.model.inputs.label.requires_grad_(True)
         eos = None if self.tokens.stream else self.tokens.eos
         self.counts: KneserNey | None = None
         if config.counts and self.tokenizer is None:
             self.counts = KneserNey(self.tokens.vocab, config.count_order, eos, self.tokens.pad)
+
+    @classmethod
+    def tuned(cls, config: Settings, spec: Spec | None, lora: bool) -> Mapping[str, Any]:
+        """N-grams keep their numbers. They were learned from the larger text and are used throughout."""
+        assert isinstance(config, cls.Config)
+        family: dict[str, Any] = {"ngram_epochs": 0.0, "optimiser": {"lr": 1e-3, "table_lr": 5e-3}}
+        if isinstance(spec, Tokens):
+            family["ngram_base"] = config.ngram_base or spec.vocab + (2 if config.infill else 0)
+        if lora:
+            family |= {"lora": {"rank": RANK}, "optimiser": {"lr": 3e-3}}
+        return {"family": family}
 
     def players(self) -> dict[str, nn.Module]:
         return {"model": self.model} | (self.tokenizer.players() if self.tokenizer is not None else {})
@@ -296,9 +307,7 @@ class Autoregressive(Family):
         """As HasSteps says. The first step is the first token of every row after bos."""
         start, most = self._start(n, condition, options)
         uniform = rng.uniform_each("token", n, most)
-        filters = decoding.Filters(
-            options.temperature, options.top_k, options.top_p, options.min_p, options.repetition, self._forbidden(start)
-        )
+        filters = options.filters(self._forbidden(start))
         eos = None if self.tokens.stream else self.tokens.eos
         mix = self._mix if self.counts is not None else None
         yield from decoding.generate(
@@ -321,27 +330,19 @@ class Autoregressive(Family):
 
     def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
         """How n rows begin, and the most tokens to come after the first column."""
-        device = self.model.weight.device
-        first = torch.full((n, 1), self.tokens.bos, device=device)
-        asked = condition.only(frozenset({"label", "properties", "source"}))
-        if condition.known is None or condition.mask is None:
-            if options.max_tokens is not None and self.tokenizer is not None:
-                raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
-            most = options.max_tokens or self.tokens.length - 1
-            return decoding.Start(first, torch.ones_like(first, dtype=torch.bool), asked), most
-        known, mask = condition.known, condition.mask
-        if not self.tokens.stream and bool((known[:, 0] == self.tokens.bos).all()):
-            known, mask = known[:, 1:], mask[:, 1:]
-        if not infilling.is_prefix(mask):
+        device, given = self.model.weight.device, condition
+        if self.tokenizer is not None and options.max_tokens is not None:
+            raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
+        if given.known is not None and given.mask is not None and not infilling.is_prefix(given.mask):
             if not self.config.infill:
                 raise InputError(
                     "the model was trained without infilling: only a prompt can be given; see family.infill"
                 )
+            skip = int(not self.tokens.stream and bool((given.known[:, 0] == self.tokens.bos).all()))
+            known, mask = given.known[:, skip:], given.mask[:, skip:]
             known, mask = infilling.with_gap(known, mask, self.hole, self.fill, self.tokens.pad)
-        given = torch.cat([torch.ones_like(first, dtype=torch.bool), mask], 1)
-        longest = int(mask.sum(1).max())
-        room = options.max_tokens or max(1, known.shape[1] - longest, self.tokens.length - 1 - longest)
-        return decoding.Start(torch.cat([first, known], 1), given, asked), longest + room
+            given = replace(condition, known=known, mask=mask)
+        return decoding.begin(n, self.tokens, given, options.max_tokens, device)
 
     def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
         """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were, codes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from genloom.core.spec import Tokens
 from genloom.data import encoding
 from genloom.data.columns import Asked
 from genloom.data.items import Source, listing
+from genloom.data.pretrained_tokens import PretrainedTokens
 from genloom.data.sources import open_text
 from genloom.data.texts import Wishes
 from genloom.data.vocabulary import (
@@ -44,6 +45,7 @@ from genloom.data.vocabulary import (
 )
 from genloom.metrics.writing import TextInspector
 
+LOOKED_AT, LOOKED_LENGTH = 200, 2000  # texts and their characters on which a foreign tokenizer is tried
 STREAM = 1024  # tokens of a sample from a stream, unless asked otherwise
 SMALL, DISTINCT = 5_000_000, 500  # characters in all, and different ones, up to which characters are the tokens
 CJK_SMALL = 50_000_000  # the same for Chinese and Japanese, of which a character says as much as a word part
@@ -58,8 +60,10 @@ class TextConfig(Settings):
     unit: Literal["auto", "line", "document", "stream"] = setting(
         "auto", "What one example is: a line, a document, or any part of one long text; auto chooses from the data."
     )
-    tokenizer: Literal["auto", "char", "byte", "bpe"] = setting(
-        "auto", "Tokens are characters, bytes, or byte pairs learnt from the training split; auto chooses by size."
+    tokenizer: Literal["auto", "char", "byte", "bpe", "pretrained"] = setting(
+        "auto",
+        "Tokens are characters, bytes, or byte pairs learnt from the training split; auto chooses by size. Pretrained: "
+        "those of the model given by --from.",
     )
     vocab: int | None = setting(
         None, "Most tokens that bpe learns; None chooses 1024 to 16384 by size.", unit="tokens", ge=300, le=65536
@@ -163,6 +167,8 @@ class Text(Modality[str]):
             facts.add(text)
         if not facts.characters:
             raise InputError("there is no text to learn a vocabulary from")
+        if config.tokenizer == "pretrained":
+            raise InputError("modality.tokenizer=pretrained comes with a model: say which by --from")
         unit = "document" if config.unit == "auto" else config.unit
         kind = facts.tokenizer() if config.tokenizer == "auto" else config.tokenizer
         wanted = config.vocab or next((v for most, v in VOCABS if facts.characters <= most), MOST_VOCAB)
@@ -177,6 +183,43 @@ class Text(Modality[str]):
         chosen = {"unit": unit, "tokenizer": kind, "vocab": wanted if kind == "bpe" else config.vocab}
         notice = _notice(vocabulary) if config.tokenizer == "auto" else ""
         return cls(config.model_copy(update=chosen), vocabulary, length, (notice,) if notice else ())
+
+    @classmethod
+    def continued(cls, config: Settings, train: Iterable[str], state: Mapping[str, Any]) -> Self:
+        """With the vocabulary of a model that is trained on; characters that it lacks are added behind it."""
+        assert isinstance(config, TextConfig)
+        old = cls.from_state(dict(state))
+        if config.tokenizer not in ("auto", old.config.tokenizer):
+            raise InputError(
+                f"the model to start from knows the tokens of modality.tokenizer={old.config.tokenizer}, not of "
+                f"{config.tokenizer}; leave that setting out"
+            )
+        facts, unit = _Facts(), "document" if config.unit == "auto" else config.unit
+        lossy, looked_at = 0, 0
+        for text in train:
+            facts.add(text)
+            if isinstance(old.vocabulary, PretrainedTokens) and looked_at < LOOKED_AT:
+                looked_at, lossy = looked_at + 1, lossy + (not old.vocabulary.keeps(text[:LOOKED_LENGTH]))
+        vocabulary, notices = old.vocabulary, []
+        if isinstance(vocabulary, Characters):
+            new = sorted(facts.distinct - set(vocabulary.characters))
+            vocabulary = vocabulary.grown(new, unit == "stream")
+            if new:
+                shown = listing([repr(c) for c in new])
+                notices.append(f"{len(new):,} characters are new to the model and are added to its vocabulary: {shown}")
+        if lossy:
+            notices.append(
+                f"the model's tokenizer does not give {lossy} of {looked_at} texts back exactly (white space or rare "
+                "characters): what is scored and written is its version of them"
+            )
+        length = STREAM if unit == "stream" else 2 + _longest(vocabulary, train, facts)
+        chosen = {"unit": unit, "tokenizer": old.config.tokenizer, "vocab": old.config.vocab}
+        return cls(config.model_copy(update=chosen), vocabulary, length, tuple(notices))
+
+    @classmethod
+    def of_tokenizer(cls, serialised: str) -> Self:
+        """With the tokenizer of a pretrained model, the text of its tokenizer.json, as the ground for `continued`."""
+        return cls(TextConfig(unit="document", tokenizer="pretrained"), PretrainedTokens(serialised), STREAM)
 
     def encode(self, example: str) -> Tensor:
         """int64 [T]; characters that the vocabulary lacks become the unknown one."""
@@ -291,7 +334,8 @@ class Text(Modality[str]):
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         kept = state["vocabulary"]
-        return cls(TextConfig(**state["config"]), KINDS[kept["kind"]].from_state(kept["state"]), state["length"])
+        kind = PretrainedTokens if kept["kind"] == PretrainedTokens.kind else KINDS[kept["kind"]]
+        return cls(TextConfig(**state["config"]), kind.from_state(kept["state"]), state["length"])
 
 
 def _words(text: str) -> int:

@@ -31,6 +31,9 @@ class Architecture(Settings):
         le=6,
     )
     ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
+    ngram_base: int | None = setting(
+        None, "Vocabulary by which n-grams are numbered; comes with --from, whose vocabulary may have grown.", ge=1
+    )
     softcap: float = setting(0.0, "Largest absolute logit, by a smooth bound; 0 for none.", ge=0)
     tied: bool = setting(False, "Use the embedding of tokens for the output too (transformers).")
     encoder_depth: int | None = setting(
@@ -61,6 +64,7 @@ def build(
         rows=config.ngram_rows, classes=len(condition.classes), properties=len(condition.properties),
         boundary=None if tokens.stream else tokens.bos, neighbours=tokenizer.neighbours() if tokenizer else (),
         positions=tokenizer.length if tokenizer else places, parts=tokenizer.parts() if tokenizer else None,
+        base=config.ngram_base,
     )  # fmt: skip
     encoder = _encoder(config, condition)
     body: Body

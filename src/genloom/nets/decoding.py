@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genloom.core.batch import Condition
+from genloom.core.config import Settings, setting
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Guide, Step
-from genloom.nets.sequence import SequenceModel, State
-from genloom.nets.stepping import begin
+from genloom.core.spec import Tokens
+from genloom.nets.sequence import NextToken
 
 Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
 
@@ -78,6 +80,22 @@ def draw(p: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(total, u[:, None] * total[:, -1:], right=True)[:, 0]
 
 
+class Options(Settings):
+    """Settings of one call to sample of any model of the next token."""
+
+    max_tokens: int | None = setting(None, "Most tokens to generate; by the data if none.", unit="tokens", ge=1)
+    temperature: float = setting(1.0, "Below 1 tamer, above 1 wilder; 0 takes the most probable token.", ge=0)
+    top_k: int | None = setting(None, "Draw from the k most probable tokens only.", ge=1)
+    top_p: float = setting(1.0, "Draw from the fewest tokens that together have this probability.", gt=0, le=1)
+    min_p: float = setting(0.0, "Leave out tokens below this share of the highest probability.", ge=0, le=1)
+    repetition: float = setting(1.0, "Penalty on tokens that occurred already; 1 is none.", ge=1)
+    beams: int = setting(1, "Keep this many hypotheses and return the most probable; 1 samples.", ge=1, le=64)
+    length_penalty: float = setting(1.0, "Of beam search: above 0 favours longer sequences.", ge=0)
+
+    def filters(self, forbidden: Tensor) -> Filters:
+        return Filters(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition, forbidden)
+
+
 @dataclass(frozen=True)
 class Start:
     """How sequences begin. tokens [B, P] int64: at least one column, bos first. given [B, P] bool: False where a row's
@@ -89,8 +107,23 @@ class Start:
     condition: Condition = field(default_factory=Condition)
 
 
+def begin(n: int, spec: Tokens, given: Condition, wanted: int | None, device: torch.device) -> tuple[Start, int]:
+    """How n rows begin with the known parts of `given`, and the most tokens to come after the first column: `wanted`
+    after the prompts, or by the data."""
+    first = torch.full((n, 1), spec.bos, device=device)
+    known, mask, asked = given.known, given.mask, given.only(frozenset({"label", "properties", "source"}))
+    if known is None or mask is None:
+        return Start(first, torch.ones_like(first, dtype=torch.bool), asked), wanted or spec.length - 1
+    if not spec.stream and bool((known[:, 0] == spec.bos).all()):
+        known, mask = known[:, 1:], mask[:, 1:]
+    longest = int(mask.sum(1).max())
+    room = wanted or max(1, known.shape[1] - longest, spec.length - 1 - longest)
+    given_at = torch.cat([torch.ones_like(first, dtype=torch.bool), mask], 1)
+    return Start(torch.cat([first, known], 1), given_at, asked), longest + room
+
+
 def generate(
-    model: SequenceModel,
+    model: NextToken[Any],
     start: Start,
     uniform: Tensor,
     filters: Filters,
@@ -107,7 +140,7 @@ def generate(
     GenloomError when the model's output is not finite. Closing the iterator stops the work.
     """
     model.eval()
-    rows, device, limit = len(start.tokens), start.tokens.device, model.body.limit
+    rows, device, limit = len(start.tokens), start.tokens.device, model.limit
     place, most = _common_prefix(start.given), uniform.shape[1] + 1
     tokens = torch.full((rows, max(most, place)), pad, device=device)  # columns from `place` on are to come
     tokens[:, :place] = start.tokens[:, :place]
@@ -115,7 +148,7 @@ def generate(
     yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
     if place >= most:
         return
-    stepper = begin(model, tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
+    stepper = model.stepper(tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
     logits, numbers = stepper.logits, uniform.double().unbind(1)
     ended: Tensor | None = None
     while True:
@@ -141,7 +174,7 @@ def generate(
         if place >= most or (ended is not None and bool(ended.all())):
             return
         if limit is not None and stepper.length >= limit:
-            stepper = begin(model, tokens[:, place - max(1, limit // 2) : place], start.condition, most)
+            stepper = model.stepper(tokens[:, place - max(1, limit // 2) : place], start.condition, most)
             logits = stepper.logits
         else:
             logits = stepper.step(chosen)
@@ -162,13 +195,8 @@ def _common_prefix(given: Tensor) -> int:
     return max(1, int(shared.cumprod(0).sum()))
 
 
-def _last(model: SequenceModel, x: Tensor, state: State) -> Tensor:
-    """[B, V] logits of what follows x."""
-    return model.logits(model.hidden(x, None, None, state)[:, -1])
-
-
 def beam_search(
-    model: SequenceModel,
+    model: NextToken[Any],
     start: Start,
     *,
     beams: int,
@@ -190,14 +218,14 @@ def beam_search(
     if not bool(start.given.all()):
         raise InputError("beam search takes prompts of equal length; sample the prompts one at a time")
     rows, device = len(start.tokens), start.tokens.device
-    vocab = len(model.weight)
+    vocab = model.vocab
     prompt = start.tokens.shape[1]
-    if model.body.limit is not None:
-        most = min(most, model.body.limit - prompt)
+    if model.limit is not None:
+        most = min(most, model.limit - prompt)
         if most < 1:
-            raise InputError(f"beam search needs a prompt shorter than the context of {model.body.limit} tokens")
+            raise InputError(f"beam search needs a prompt shorter than the context of {model.limit} tokens")
     state = model.begin(rows, prompt + most, start.condition)
-    logits = _last(model, start.tokens, state)
+    logits = model.last(start.tokens, state)
     state = state.rows(torch.arange(rows, device=device).repeat_interleave(beams))
     tokens = start.tokens.repeat_interleave(beams, 0)
     logits = logits.repeat_interleave(beams, 0)
@@ -237,7 +265,7 @@ def beam_search(
         if length == most or bool((best >= hope).all()):
             break
         state = state.rows(source)
-        logits = _last(model, token.flatten()[:, None], state)
+        logits = model.last(token.flatten()[:, None], state)
     unfinished = best == -torch.inf
     if bool(unfinished.any()):
         first = tokens.view(rows, beams, -1)[:, 0]

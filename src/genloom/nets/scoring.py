@@ -16,6 +16,7 @@ from genloom.nets.sequence import SequenceModel
 
 PIECE = 16_384  # tokens that are scored at a time
 
+Predict = Callable[[Tensor, Condition], Tensor]  # (tokens [B, T], what holds for them) -> logits [B, T, V]
 # (logits [B, T, V], inputs [B, T], targets [B, T]) -> nats [B, T], or more about each place: [B, T, ...]
 Cost = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -33,7 +34,7 @@ def carried(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost) -
     return torch.cat(out, 1)
 
 
-def windowed(model: SequenceModel, x: Tensor, condition: Condition, cost: Cost, context: int, stride: int) -> Tensor:
+def windowed(model: Predict, x: Tensor, condition: Condition, cost: Cost, context: int, stride: int) -> Tensor:
     """[B, T - 1] nats of x[:, 1:]. Rows longer than the context are read through windows of it that move by `stride`:
     each adds the predictions that the window before does not have, which see at least context - stride tokens. Class
     and properties of `condition` may be those of each token."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from genloom.core.batch import Condition
 from genloom.core.optim import edge, lazy
 from genloom.nets.blocks import Dropout, zero
+from genloom.nets.lora import effective
 
 MOST = 10.0  # standard deviations from the mean beyond which a property is not told apart
 
@@ -55,6 +56,52 @@ class State:
         given = self.given[which] if self.given is not None and self.given.ndim == 2 else self.given
         source = self.source.rows(which) if self.source is not None else None
         return replace(self, past=self.past[which], memory=memory, given=given, source=source)
+
+
+class Steps(Protocol):
+    """The logits after some tokens, then after each further one."""
+
+    logits: Tensor  # [B, V] float32
+
+    @property
+    def length(self) -> int:
+        """Tokens seen."""
+        ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """tokens [B] int64 come next -> logits [B, V] of what follows them."""
+        ...
+
+
+class Remembers(Protocol):
+    """What a model remembers of the rows so far."""
+
+    def rows(self, which: Tensor) -> Self:
+        """That of some of the rows, in the order of `which` [R] int64 (rows may repeat)."""
+        ...
+
+
+S = TypeVar("S", bound=Remembers)
+
+
+class NextToken(Protocol[S]):
+    """A model of the next token as decoding sees it: this module's, or a pretrained one (nets/pretrained.py)."""
+
+    @property
+    def vocab(self) -> int: ...
+
+    @property
+    def limit(self) -> int | None: ...
+
+    def eval(self) -> Any: ...
+
+    def begin(self, rows: int, capacity: int, condition: Condition = ...) -> S: ...
+
+    def last(self, x: Tensor, state: S) -> Tensor:
+        """[B, V] logits of what follows x [B, T]; the state is brought up to date."""
+        ...
+
+    def stepper(self, tokens: Tensor, condition: Condition, capacity: int) -> Steps: ...
 
 
 class Body(nn.Module, ABC):
@@ -101,7 +148,8 @@ class Inputs(nn.Module):
 
     For codes of grids: neighbours, distances back at which each token has an embedding too; positions, the length of
     all sequences, which gives every place an embedding, 0 for none; parts [V, S], what each token is made of: tokens
-    with parts in common share those parts' embeddings.
+    with parts in common share those parts' embeddings. base: what n-grams are numbered by, which is the size of the
+    vocabulary before it grew; those of later tokens share rows with others.
     """
 
     parts: Tensor | None
@@ -119,15 +167,16 @@ class Inputs(nn.Module):
         neighbours: Sequence[int] = (),
         positions: int = 0,
         parts: Tensor | None = None,
+        base: int | None = None,
     ) -> None:
         super().__init__()
-        self.vocab, self.rows, self.boundary = vocab, rows, boundary
+        self.base, self.rows, self.boundary = base or vocab, rows, boundary
         self.left_out, self.epochs = 0.0, 0.0  # share of n-grams left out while training; epochs done
         self.longest = ngrams  # n-gram used while training
         self.often = False  # whether the training sees the same few n-grams again and again
         self.token = _table(vocab, width)
         nn.init.normal_(self.token.weight, std=0.5)
-        sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
+        sizes = [min(rows, self.base**n) for n in range(2, ngrams + 1)]
         # The last row of each stays zero: it stands for an n-gram that is left out.
         self.tables = nn.ModuleList([lazy(_table(size + 1, width, padding=size)) for size in sizes])
         for n, table in enumerate(self.tables, 2):
@@ -190,7 +239,7 @@ class Inputs(nn.Module):
             before = whole[:, self.reach - back : self.reach - back + length]
             if begun is not None:
                 begun, before = begun | (before == self.boundary), before.masked_fill(begun, 0)
-            key = key * self.vocab + before if self.vocab ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
+            key = key * self.base + before if self.base ** (back + 1) <= 2**62 else key * 1_000_003 + before + 1
             row = self._row(key, back, table.num_embeddings - 1)
             if self.training and back + 1 > self.longest:
                 continue
@@ -230,8 +279,8 @@ class Inputs(nn.Module):
         return [t + self.parts @ w.T for t, w in zip(tables, shared, strict=True)]
 
     def _row(self, key: Tensor, back: int, rows: int) -> Tensor:
-        if self.vocab ** (back + 1) <= rows:
-            return key
+        if self.base ** (back + 1) <= rows:
+            return key.remainder(rows)  # in range but for tokens added later
         mixed = key * 0x9E3779B97F4A7C1  # Fibonacci hashing; wraps around
         return (mixed ^ (mixed >> 29)).remainder(rows)
 
@@ -287,6 +336,22 @@ class SequenceModel(nn.Module):
                 module.p = p
         self.inputs.left_out, self.inputs.epochs = left_out, epochs
 
+    @property
+    def vocab(self) -> int:
+        """Tokens that there are logits of."""
+        return len(self.inputs.token.weight)
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens that a state holds; None: no limit."""
+        return self.body.limit
+
+    def stepper(self, tokens: Tensor, condition: Condition, capacity: int) -> Steps:
+        """What follows tokens [B, P], then each further one (nets/stepping.py)."""
+        from genloom.nets.stepping import begin
+
+        return begin(self, tokens, condition, capacity)
+
     def begin(self, rows: int, capacity: int, condition: Condition = Condition()) -> State:  # noqa: B008 (frozen)
         """A state before the first token; before it stands the padding. condition: one for each row, or none."""
         like = self.weight
@@ -334,10 +399,14 @@ class SequenceModel(nn.Module):
             state.length += x.shape[1]
         return h
 
+    def last(self, x: Tensor, state: State) -> Tensor:
+        """[B, V] logits of what follows x [B, T]."""
+        return self.logits(self.hidden(x, None, None, state)[:, -1])
+
     @property
     def weight(self) -> Tensor:
         """[V, F] weights of the head."""
-        return self.inputs.token.weight if self.head is None else self.head.weight
+        return self.inputs.token.weight if self.head is None else effective(self.head)
 
     def output(self) -> Tensor:
         """[V, F] weights of the head, each token's with those of its parts."""

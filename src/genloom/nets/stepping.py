@@ -10,7 +10,7 @@ Shapes: `B` rows, `D` width, `H` heads, `K` = D / H, `S` tokens that fit, `L` la
 from __future__ import annotations
 
 import math
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,26 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genloom.core.batch import Condition
+from genloom.nets.lora import effective
 from genloom.nets.native.library import build_aside, library
 from genloom.nets.native.stepping import NativeStepper, supports
-from genloom.nets.sequence import Inputs, SequenceModel, State
+from genloom.nets.sequence import Inputs, SequenceModel, State, Steps
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
 WORTH = 256  # tokens to draw from which the step is compiled for the next process
 BLOCK = 32  # places for keys and values that are added at a time
 EPSILON = torch.finfo(torch.float32).eps  # of F.rms_norm
-
-
-class Steps(Protocol):
-    """logits [B, V] float32: what follows the tokens read at first; length: tokens seen."""
-
-    logits: Tensor
-
-    @property
-    def length(self) -> int: ...
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """tokens [B] int64 come next -> logits [B, V] of what follows them."""
 
 
 def begin(model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int) -> Steps:
@@ -138,15 +127,15 @@ class Embedder:
                 window[:, 1:][np.logical_or.accumulate(begun, 1)[:, :-1]] = 0
         keys = self.weights @ window.T + self.offsets
         if self.own.all():
-            return keys
+            return keys % self.rows
         mixed = keys * np.int64(0x9E3779B97F4A7C1)
-        return np.where(self.own, keys, (mixed ^ (mixed >> 29)) % self.rows)
+        return np.where(self.own, keys, mixed ^ (mixed >> 29)) % self.rows
 
 
 def _keys(inputs: Inputs) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """How `Inputs` numbers n-grams: weights [N - 1, N] of the tokens, the newest first, offsets [N - 1, 1], rows
     [N - 1, 1] of the tables, and [N - 1, 1] whether every n-gram has a row of its own."""
-    count, vocab = len(inputs.tables), inputs.vocab
+    count, vocab = len(inputs.tables), inputs.base
     weights, offsets = [[1] + [0] * count], [0]
     for back in range(1, count + 1):
         small = vocab ** (back + 1) <= 2**62
@@ -246,4 +235,4 @@ class TransformerStep:
 def _matrix(linear: nn.Module) -> Tensor:
     """[inputs, outputs] weights of a linear layer, to multiply rows with."""
     assert isinstance(linear, nn.Linear)
-    return linear.weight.detach().t()
+    return effective(linear).detach().t()

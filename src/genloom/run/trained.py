@@ -408,7 +408,9 @@ class Run:
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
         if not isinstance(source, Prepared):
-            source = prepare(source, self.config.kind, self.modality.config.model_dump(), self.config.data, notify)
+            state = self.modality.state() if self.config.start else None
+            settings = self.modality.config.model_dump()
+            source = prepare(source, self.config.kind, settings, self.config.data, notify, state)
         return alike(source, self.name, self.modality.spec, self.condition)
 
     # -- judging ------------------------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ def supports(model: SequenceModel) -> bool:
         return False
     if isinstance(model.body, Transformer) and model.body.features // model.body.heads > 1024:
         return False
+    if model.inputs.base != model.vocab:  # a vocabulary that has grown
+        return False
     return all(
         KNOWN.fullmatch(name) and p.dtype == torch.float32 and p.device.type == "cpu" and p.is_contiguous()
         for name, p in model.named_parameters()
@@ -96,14 +98,14 @@ class NativeStepper:
         sizes = [len(t) - 1 for t in tables]
         ngrams = range(2, len(tables) + 2)
         out = Model(
-            vocab=inputs.vocab, width=token.shape[1], features=body.features,
+            vocab=inputs.base, width=token.shape[1], features=body.features,
             ngrams=len(tables), neighbours=len(beside), reach=inputs.reach,
             boundary=-1 if inputs.boundary is None else inputs.boundary,
             token=self._address(token), tables=self._addresses(tables), beside=self._addresses(beside),
             position=self._weight(inputs.position),
             rows=self._numbers(sizes), back=self._numbers(inputs.neighbours),
-            small=self._numbers([inputs.vocab**n <= 2**62 for n in ngrams]),
-            own=self._numbers([inputs.vocab**n <= size for n, size in zip(ngrams, sizes, strict=True)]),
+            small=self._numbers([inputs.base**n <= 2**62 for n in ngrams]),
+            own=self._numbers([inputs.base**n <= size for n, size in zip(ngrams, sizes, strict=True)]),
             softcap=model.softcap, head=self._address(model.output()),
         )  # fmt: skip
         if isinstance(body, Transformer):
