@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -30,6 +28,7 @@ from genloom.data.items import Source, listing
 from genloom.data.pretrained_tokens import PretrainedTokens
 from genloom.data.sources import open_text
 from genloom.data.texts import Wishes
+from genloom.data.units import is_cjk, units
 from genloom.data.vocabulary import (
     BOS,
     EOS,
@@ -250,7 +249,7 @@ class Text(Modality[str]):
     def inspector(cls, config: Settings) -> TextInspector:
         unit = getattr(config, "unit", "auto")
         return TextInspector(
-            _units().findall, lambda raw: encoding.detect(raw, whole=True)[0],
+            units().findall, lambda raw: encoding.detect(raw, whole=True)[0],
             stream=unit == "stream", lines=unit == "line",
         )  # fmt: skip
 
@@ -273,7 +272,7 @@ class Text(Modality[str]):
 
     def units(self, example: str) -> list[str]:
         """Words and signs; single characters of scripts written without spaces. White space is left out."""
-        return _units().findall(example)
+        return units().findall(example)
 
     def sizes(self, example: str) -> dict[str, int]:
         """Characters (code points) and bytes of UTF-8."""
@@ -299,7 +298,7 @@ class Text(Modality[str]):
     def traits(self) -> dict[str, str]:
         """Of documents in Chinese or Japanese characters: whether they are regulated verse."""
         known = getattr(self.vocabulary, "characters", "")
-        share = sum(map(_is_cjk, known)) / len(known) if known else 0.0
+        share = sum(map(is_cjk, known)) / len(known) if known else 0.0
         if self.spec.stream or share < 0.5:
             return {}
         return {
@@ -339,7 +338,7 @@ class Text(Modality[str]):
 
 
 def _words(text: str) -> int:
-    return sum(unit[0].isalnum() for unit in _units().findall(text))
+    return sum(unit[0].isalnum() for unit in units().findall(text))
 
 
 MEASURES: dict[str, Callable[[str], int]] = {
@@ -417,38 +416,3 @@ def _notice(vocabulary: Vocabulary) -> str:
         f"tokens are {vocabulary.size:,} byte pairs learnt from the training text (modality.tokenizer=char for "
         "characters)"
     )
-
-
-def _is_cjk(character: str) -> bool:
-    return "\u3400" <= character <= "\u9fff" or "\U00020000" <= character <= "\U0003ffff"
-
-
-# -- units of counting -----------------------------------------------------------------------------------------
-
-# Scripts written without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese.
-_UNSPACED = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
-    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
-)
-
-
-@cache
-def _units() -> re.Pattern[str]:
-    """A character of an unspaced script, a word, or a sign, each with the marks that combine with it."""
-    marks = _marks()
-    word = f"[^\\W{_UNSPACED}]"
-    return re.compile(
-        f"[{_UNSPACED}][{marks}]*|(?:{word}[{marks}]*)+(?:['’](?:{word}[{marks}]*)+)*|[^\\w\\s][{marks}]*(?:(?<=\u200d)[^\\w\\s][{marks}]*)*"
-    )
-
-
-def _marks() -> str:
-    """The combining marks, joiners and variation selectors as ranges of a regular expression."""
-    ranges: list[list[int]] = []
-    for point in [*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)]:
-        if unicodedata.category(chr(point))[0] == "M" or point in (0x200C, 0x200D):
-            if ranges and ranges[-1][1] == point - 1:
-                ranges[-1][1] = point
-            else:
-                ranges.append([point, point])
-    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in ranges)

@@ -13,11 +13,32 @@ from torch import Tensor
 from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import unknown
 from genloom.core.errors import InputError, Unreadable
+from genloom.core.family import Family
 from genloom.core.modality import Modality
 from genloom.data.tokens import contents_of
+from genloom.run.generate import spread_labels
 
 Values = Mapping[str, float | Sequence[float]]
 Notify = Callable[[str], None]
+
+
+def labels_for(
+    label: str | int | Sequence[str | int] | None, family: Family, classes: Sequence[str], name: str, n: int, seed: int
+) -> Tensor | None:
+    """[n] class indices for a label name, several that take turns, or None for the data's proportions. name: the run's.
+
+    Raises InputError for a name that the data did not have.
+    """
+    if label is None:
+        return spread_labels(family, n, seed)
+    if "label" not in family.honours():
+        raise InputError(f"{name} was trained without labels, so it cannot be asked for {label!r}; leave --label out")
+    names = [str(v) for v in ([label] if isinstance(label, str | int) else label)]
+    for asked in names:
+        if asked not in classes:
+            raise InputError(unknown(asked, classes, "label"))
+    index = torch.tensor([classes.index(v) for v in names])
+    return index[torch.arange(n) % len(index)]
 
 
 def asked_for(

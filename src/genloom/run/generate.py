@@ -154,3 +154,8 @@ def save_shown(shown: Shown, path: Path, finish: Finish = as_is) -> Path:
     path = path.with_suffix(".png")
     write_atomic(path, finish(path, data.getvalue()))
     return path
+
+
+def file_part(label: str) -> str:
+    """A label as part of a file name."""
+    return "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in label)[:60]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from genloom.core.batch import Condition, ConditionSpec
-from genloom.core.config import RunConfig, Settings, resolve, unknown, validate
+from genloom.core.config import RunConfig, Settings, resolve, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
@@ -30,8 +30,8 @@ from genloom.modalities import find_modality
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
-from genloom.run.asking import Values, asked_for
-from genloom.run.generate import generate, save_shown, spread_labels
+from genloom.run.asking import Values, asked_for, labels_for
+from genloom.run.generate import file_part, generate, save_shown
 from genloom.run.prompting import columns, cut, guide_for, pieces
 
 if TYPE_CHECKING:
@@ -122,18 +122,7 @@ class Run:
 
         Raises InputError for a name that the data did not have.
         """
-        if label is None:
-            return spread_labels(self.family, n, seed)
-        if "label" not in self.family.honours():
-            raise InputError(
-                f"{self.name} was trained without labels, so it cannot be asked for {label!r}; leave --label out"
-            )
-        names = [str(v) for v in ([label] if isinstance(label, str | int) else label)]
-        for name in names:
-            if name not in self.classes:
-                raise InputError(unknown(name, self.classes, "label"))
-        index = torch.tensor([self.classes.index(v) for v in names])
-        return index[torch.arange(n) % len(index)]
+        return labels_for(label, self.family, self.classes, self.name, n, seed)
 
     def sample_tensor(
         self,
@@ -287,7 +276,9 @@ class Run:
             paths = [save_shown(self.modality.show(examples), target / f"grid-{seed}", marker)]
             marker.record(target)
             return paths
-        stems = [f"{i:06d}" if labels is None else f"{i:06d}-{_safe(self.classes[int(labels[i])])}" for i in range(n)]
+        stems = [
+            f"{i:06d}" if labels is None else f"{i:06d}-{file_part(self.classes[int(labels[i])])}" for i in range(n)
+        ]
         names = [None if labels is None else self.classes[int(labels[i])] for i in range(n)]
         marker.places = {stem: (i, name) for i, (stem, name) in enumerate(zip(stems, names, strict=True))}
         paths = self.modality.write(examples, target, stems, marker)
@@ -459,8 +450,3 @@ class Run:
 
         write_card(self.path)
         return write_report(self.path)
-
-
-def _safe(label: str) -> str:
-    """A label as part of a file name."""
-    return "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in label)[:60]
