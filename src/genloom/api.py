@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from genloom.core.audits import Audits
 from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
 from genloom.core.device import peak_memory
+from genloom.core.durations import seconds
 from genloom.core.errors import InputError, Interrupted
 from genloom.core.family import Family
 from genloom.core.files import Finish, as_is
@@ -38,17 +38,6 @@ from genloom.run.start import Start, open_start
 
 DEFAULT_BUDGET = 600.0
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
-
-
-def seconds(budget: str | float) -> float:
-    """A duration such as "10m", "90s", "1h30m", "600" or 600 in seconds. Raises InputError."""
-    if isinstance(budget, int | float):
-        return float(budget)
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", budget.strip())
-    total = sum(float(v or 0) * f for v, f in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    if total <= 0:
-        raise InputError(f"a budget is a time such as 90s, 10m or 1h30m; got {budget!r}")
-    return total
 
 
 @dataclass(frozen=True)

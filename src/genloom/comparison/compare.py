@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genloom.api import DEFAULT_BUDGET, seconds
+from genloom.api import DEFAULT_BUDGET
 from genloom.comparison.document import PAGE, RESULT, document_of
 from genloom.comparison.entries import (
     Contender,
@@ -32,6 +32,7 @@ from genloom.comparison.page import write_page
 from genloom.comparison.training import progress_of, train_all
 from genloom.comparison.watching import Board, Silent, State, Watcher
 from genloom.core.config import DataConfig, parse_sets, validate
+from genloom.core.durations import seconds
 from genloom.core.errors import InputError, Interrupted
 from genloom.core.files import write_json
 from genloom.core.run import RunFolder

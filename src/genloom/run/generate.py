@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genloom.core.batch import Condition
 from genloom.core.config import Settings
+from genloom.core.errors import InputError
 from genloom.core.family import Family, HasSteps
 from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.guide import Guide
@@ -159,3 +160,11 @@ def save_shown(shown: Shown, path: Path, finish: Finish = as_is) -> Path:
 def file_part(label: str) -> str:
     """A label as part of a file name."""
     return "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in label)[:60]
+
+
+def not_empty(texts: Sequence[Any], n: int, name: str) -> list[Any]:
+    """The first n that say something. name: the run's. Raises InputError when there are fewer."""
+    found = [t for t in texts if str(t).strip()][:n]
+    if len(found) < n:
+        raise InputError(f"{name} writes hardly anything but empty texts; train it longer")
+    return found

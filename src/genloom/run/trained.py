@@ -31,7 +31,7 @@ from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
 from genloom.run.asking import Values, asked_for, labels_for
-from genloom.run.generate import file_part, generate, save_shown
+from genloom.run.generate import file_part, generate, not_empty, save_shown
 from genloom.run.prompting import columns, cut, guide_for, pieces
 
 if TYPE_CHECKING:
@@ -383,10 +383,7 @@ class Run:
         """n samples to go between. An empty text cannot be read back: one that follows it takes its place."""
         if not isinstance(self.family.spec, Tokens):
             return self.sample(n, label=label, seed=seed)
-        drawn = [e for e in self.sample(4 * n, label=label, seed=seed) if str(e).strip()][:n]
-        if len(drawn) < n:
-            raise InputError(f"{self.name} writes hardly anything but empty texts; train it longer")
-        return drawn
+        return not_empty(self.sample(4 * n, label=label, seed=seed), n, self.name)
 
     # -- the data it learnt from ---------------------------------------------------------------------------------------
 
