@@ -33,6 +33,7 @@ from genloom.nets.counts import MOST_TOKENS, KneserNey
 from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
 from genloom.nets.recurrent import CarriedStates
 
+OFTEN = 3  # longest n-gram of trainings so long that each is seen often: no row needs to move far at once then
 PACE = 30  # steps from which the epochs of the whole training are told
 
 
@@ -191,6 +192,7 @@ class Autoregressive(Family):
         left_out = self.config.ngram_dropout
         self.model.set_dropout(self.config.dropout * ramp, left_out * ramp, epochs if left_out else 0.0)
         self.model.inputs.longest = longest_ngram(epochs, clock, self.config.ngram_epochs)
+        self.model.inputs.often = self.model.inputs.longest <= OFTEN
         x = batch.x if self.window() or self.tokenizer else rows.stretches(batch.x, self.context, self.tokens.pad, rng)
         condition = rows.dropped(batch.condition, x.shape[1] - 1, self.classes, self.config, self.condition, rng)
         if self.config.infill:
