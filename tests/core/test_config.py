@@ -45,6 +45,10 @@ def test_later_layers_win_and_values_keep_their_types() -> None:
     assert resolved("modality.size=none").modality.size is None
     assert resolved("family.name=日本").family.name == "日本"
     assert resolved("train.compile=true").train.compile is True
+    for text in ("[likes, 年]", '["likes", "年"]', "['likes',年]"):  # as shells leave it
+        assert resolved(f"data.properties={text}").data.properties == ("likes", "年")
+    with pytest.raises(InputError, match=r"data.properties must be a list, as in \[a,b\], got 'likes'"):
+        resolved("data.properties=likes")
 
 
 @pytest.mark.parametrize(

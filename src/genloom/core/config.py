@@ -158,12 +158,20 @@ def parse_sets(pairs: Iterable[str]) -> dict[str, Any]:
         try:
             value: Any = tomllib.loads(f"v = {text}")["v"]
         except tomllib.TOMLDecodeError:
-            value = {"none": None, "True": True, "False": False}.get(text, text)
+            value = {"none": None, "True": True, "False": False}.get(text, _words(text))
         node: dict[str, Any] = value
         for part in reversed(key.strip().split(".")):
             node = {part: node}
         out = merge(out, node)
     return out
+
+
+def _words(text: str) -> str | list[str]:
+    """A list without its quotes, which shells take away: [likes, year]; any other text as it is."""
+    inside = text.strip()
+    if not (inside.startswith("[") and inside.endswith("]")):
+        return text
+    return [word.strip().strip("\"'") for word in inside[1:-1].split(",") if word.strip()]
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -249,7 +257,12 @@ def _explain(config: type[Settings], error: ValidationError, section: str) -> st
     if first["type"] == "extra_forbidden":
         known = [f"{section}.{s['name']}" if section else s["name"] for s in settings(config)]
         return unknown(where, known, "setting")
-    message = first["msg"].replace("Input should be", "must be").replace("Value error, ", "")
+    message = (
+        first["msg"]
+        .replace("Input should be", "must be")
+        .replace("Value error, ", "")
+        .replace("a valid tuple", "a list, as in [a,b]")
+    )
     return f"{where} {message}, got {first['input']!r}"
 
 
