@@ -145,6 +145,16 @@ class HasTraits(Protocol):
 
 
 @runtime_checkable
+class Recognises(Protocol):
+    """A modality (the class) that knows its files by their contents where their ending is that of any text."""
+
+    @classmethod
+    def recognises(cls, name: str, head: bytes) -> bool:
+        """Whether the file called `name` that begins with `head` (64 KB) is of this kind."""
+        ...
+
+
+@runtime_checkable
 class HasGrammar(Protocol):
     """A modality of sequences whose samples can be kept valid while they are generated."""
 
