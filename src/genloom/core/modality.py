@@ -94,7 +94,8 @@ class Modality(ABC, Generic[Example]):
         self, examples: Sequence[Example], folder: Path, names: Sequence[str], finish: Finish = as_is
     ) -> list[Path]:
         """Write examples in the format that people of the field open; names are file stems. Each file's bytes pass
-        through `finish`, which puts the mark of generated content in."""
+        through `finish`, which puts the mark of generated content in. Returns the file of each example, then those that
+        hold several."""
 
     @abstractmethod
     def show(self, examples: Sequence[Example], columns: int | None = None) -> Shown:
