@@ -46,7 +46,14 @@ def texts() -> list[bytes]:
 
 def structures() -> list[bytes]:
     """Six SMILES, with chirality, charges, a ring of two digits and a salt."""
-    lines = ["CC(=O)Oc1ccccc1C(=O)O aspirin", "C[C@H](N)C(=O)O", "C1CC%10CCC1CC%10", "[Na+].[Cl-]", "F/C=C/Br", "C[N+](C)(C)CCO"]
+    lines = [
+        "CC(=O)Oc1ccccc1C(=O)O aspirin",
+        "C[C@H](N)C(=O)O",
+        "C1CC%10CCC1CC%10",
+        "[Na+].[Cl-]",
+        "F/C=C/Br",
+        "C[N+](C)(C)CCO",
+    ]
     return [line.encode() for line in lines]
 
 

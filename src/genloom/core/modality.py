@@ -182,6 +182,36 @@ class HasFigures(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Score:
+    """A number that examples can be optimised for. low, high: between which it lies whatever the example.
+
+    measure(example): NaN where it cannot be told.
+    """
+
+    meaning: str
+    low: float
+    high: float
+    measure: Callable[[Any], float]
+
+
+@runtime_checkable
+class HasScores(Protocol):
+    """A modality whose examples can be optimised."""
+
+    def scores(self) -> Mapping[str, Score]:
+        """By name."""
+        ...
+
+    def identity(self, example: Any) -> str | None:
+        """What tells it from other examples, in words that can be kept in a table; None for one that is not valid."""
+        ...
+
+    def similarity(self, text: str) -> Callable[[Any], float]:
+        """How alike examples are to the one that `text` says, 0 to 1. Raises InputError."""
+        ...
+
+
 @runtime_checkable
 class Recognises(Protocol):
     """A modality (the class) that knows its files by their contents where their ending is that of any text."""

@@ -19,7 +19,9 @@ def _zinc(entry: Entry, wishes: Wishes) -> Source:
     from genloom.data.texts import files_source
 
     train, test = (fetch(entry, f) for f in entry.files)
-    return files_source(entry.name, known_digest(entry), [(train, "train"), (test, "test")], replace(wishes, unit="line"))
+    return files_source(
+        entry.name, known_digest(entry), [(train, "train"), (test, "test")], replace(wishes, unit="line")
+    )
 
 
 # Rings with two places for groups, and groups that end in an atom that binds.

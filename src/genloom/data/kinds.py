@@ -77,7 +77,7 @@ def _recognised(path: Path) -> str | None:
         head = head_of(file_blob(path), 2**16)
     except (Unreadable, OSError):
         return None
-    known = ((n, modality_class(n)) for n in names(MODALITIES))
+    known: list[tuple[str, Any]] = [(n, modality_class(n)) for n in names(MODALITIES)]
     return next((n for n, cls in known if isinstance(cls, Recognises) and cls.recognises(path.name, head)), None)
 
 

@@ -130,6 +130,10 @@ PROPERTIES: Mapping[str, str] = {
     "rings": "number of rings",
     "atoms": "number of heavy atoms",
 }
+LIMITS = {
+    "qed": (0.0, 1.0), "weight": (0.0, float("inf")), "tpsa": (0.0, float("inf")), "sa": (1.0, 10.0),
+    "rings": (0.0, float("inf")), "atoms": (1.0, float("inf")),
+}  # fmt: skip
 
 
 @cache
@@ -170,8 +174,8 @@ class Structure:
 
 
 def structure(smiles: str, name: str, facts: Mapping[str, str]) -> Structure:
-    """A molecule in three dimensions, with `facts` as data of its record: embedded by ETKDGv3 (Riniker and Landrum 2015)
-    with a fixed seed, then minimised with MMFF94s. `smiles` must be valid."""
+    """A molecule in three dimensions, with `facts` as data of its record: embedded by ETKDGv3 (Riniker and Landrum
+    2015) with a fixed seed, then minimised with MMFF94s. `smiles` must be valid."""
     chem = rdkit()
     from rdkit.Chem import AllChem
 
@@ -236,7 +240,6 @@ def _drawing() -> Any:
     options.legendFontSize = 15
     options.padding = 0.08
     return options
-
 
 
 # -- growing -----------------------------------------------------------------------------------------------------------

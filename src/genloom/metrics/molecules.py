@@ -54,6 +54,13 @@ def internal_diversity(a: Bits) -> float:
     return 1 - total / len(a) ** 2 if len(a) else float("nan")
 
 
+def canonical(mol: Any) -> str:
+    """Its canonical SMILES."""
+    from rdkit import Chem
+
+    return str(Chem.MolToSmiles(mol))
+
+
 def fragments(mol: Any) -> list[str]:
     """What remains when the bonds that chemists can make easily are cut (BRICS, Degen et al. 2008)."""
     from rdkit import Chem

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -19,18 +19,18 @@ from torch import Tensor
 from genloom.core.config import DataConfig, Settings, setting, unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
-from genloom.core.modality import Fingerprint, Modality, OwnFigure
+from genloom.core.modality import Fingerprint, Modality, OwnFigure, Score
 from genloom.core.rng import Rng, derive
 from genloom.core.spec import Tokens
 from genloom.data import encoding, molecules
 from genloom.data.items import Source, count
 from genloom.data.smiles import LISTS, STRUCTURES, TABLES, Atoms, open_molecules, recognised, tokenize
 from genloom.data.vocabulary import BOS, EOS, PAD
-from genloom.metrics import molecules as figures_of
+from genloom.metrics.molecules import fingerprints, nearest
+from genloom.metrics.moses import moses
 
 ROOM = 1.25  # tokens of a randomised SMILES as a multiple of the canonical one's, at most
 MOST_DRAWN = 64  # molecules of one SVG
-MOST_MEASURED = 2500  # molecules of each side in figures whose value depends on their number, or that take long
 
 
 class MoleculeConfig(Settings):
@@ -59,9 +59,7 @@ class Molecule(Modality[str]):
     forms = (Tokens,)
     extensions = LISTS | STRUCTURES
 
-    def __init__(
-        self, config: MoleculeConfig, vocabulary: Atoms, length: int, notices: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, config: MoleculeConfig, vocabulary: Atoms, length: int, notices: tuple[str, ...] = ()) -> None:
         """length: tokens of the longest training example with bos and eos."""
         self.config: MoleculeConfig = config
         self.vocabulary, self.notices = vocabulary, notices
@@ -71,7 +69,7 @@ class Molecule(Modality[str]):
 
     @classmethod
     def open(cls, data: Any, config: Settings, where: DataConfig) -> Source:
-        """The source of `data`. Raises InputError, also for a missing RDKit and an unknown property, before it reads."""
+        """The source of `data`. Raises InputError; for a missing package and an unknown property before it reads."""
         molecules.rdkit()
         if isinstance(config, MoleculeConfig):
             if config.notation == "selfies":
@@ -249,48 +247,32 @@ class Molecule(Modality[str]):
 
     def figures(self) -> Mapping[str, OwnFigure]:
         """Those of MOSES that need no trained network."""
-        own = {
-            "unique_1k": OwnFigure(
-                "Unique of 1,000", "Share of different molecules among the first 1,000 valid ones.",
-                "higher", "share", lambda a, b: _unique(a, 1000),
-            ),
-            "unique_10k": OwnFigure(
-                "Unique of 10,000", "Share of different molecules among the first 10,000 valid ones.",
-                "higher", "share", lambda a, b: _unique(a, 10_000),
-            ),
-            "novelty": OwnFigure(
-                "Novelty", "Share of the different valid molecules that the training data lacks.",
-                "reference", "share", _novelty, against="training",
-            ),
-            "internal_diversity": OwnFigure(
-                "Internal diversity", "1 - mean similarity of two valid molecules (Tanimoto, Morgan fingerprints).",
-                "reference", "score", lambda a, b: figures_of.internal_diversity(_prints(a)),
-            ),
-            "snn": OwnFigure(
-                "Similarity to the nearest", "Of each valid molecule to the nearest held-out one, mean (SNN).",
-                "reference", "score", lambda a, b: figures_of.nearest(_prints(a), _prints(b)),
-            ),
-            "fragments": OwnFigure(
-                "Fragment similarity", "Cosine between how often each BRICS fragment occurs here and in real data.",
-                "higher", "score", lambda a, b: _alike(a, b, figures_of.fragments),
-            ),
-            "scaffolds": OwnFigure(
-                "Scaffold similarity", "Cosine between how often each scaffold occurs here and in real data.",
-                "higher", "score", lambda a, b: _alike(a, b, lambda m: [figures_of.scaffold(m)]),
-            ),
-            "filters": OwnFigure(
-                "Filters", "Share of the valid molecules without large rings, PAINS A or Brenk's unwanted groups.",
-                "reference", "share", lambda a, b: np.array([float(figures_of.passes(m)) for m in _valid(a)]),
-            ),
-        }  # fmt: skip
-        units = {"logp": "", "sa": "", "qed": "", "weight": "g/mol"}
-        for name, unit in units.items():
-            own[f"{name}_distance"] = OwnFigure(
-                f"Distance of {_TITLES[name]}",
-                f"Mean change that would give the samples the {_TITLES[name]} of held-out molecules (Wasserstein-1).",
-                "lower", unit or "units", _distance(name),
-            )  # fmt: skip
-        return own
+        return moses(molecules.molecule, molecules.measured)
+
+    def scores(self) -> Mapping[str, Score]:
+        def score(name: str, meaning: str) -> Score:
+            low, high = molecules.LIMITS.get(name, (-np.inf, np.inf))
+            return Score(meaning, low, high, lambda smiles: molecules.measured(smiles, name))
+
+        return {name: score(name, meaning) for name, meaning in molecules.PROPERTIES.items()}
+
+    def identity(self, example: str) -> str | None:
+        """The canonical SMILES."""
+        mol = molecules.molecule(example)
+        return None if mol is None else str(molecules.rdkit().MolToSmiles(mol))
+
+    def similarity(self, text: str) -> Callable[[str], float]:
+        """Tanimoto similarity of Morgan fingerprints."""
+        target = molecules.molecule(text)
+        if target is None:
+            raise InputError(f"{text!r} is no molecule to be similar to")
+        own = fingerprints([target])
+
+        def similar(smiles: str) -> float:
+            mol = molecules.molecule(smiles)
+            return float("nan") if mol is None else float(nearest(fingerprints([mol]), own)[0])
+
+        return similar
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -306,9 +288,6 @@ class Molecule(Modality[str]):
         return cls(MoleculeConfig(**state["config"]), Atoms(state["tokens"]), state["length"])
 
 
-_TITLES = {"logp": "logP", "sa": "synthetic accessibility", "qed": "QED", "weight": "weight"}
-
-
 def _columns(n: int) -> int:
     return max(1, min(8, round((1.3 * n) ** 0.5)))
 
@@ -321,7 +300,9 @@ def _notices(config: MoleculeConfig, salts: int, isotopes: int) -> list[str]:
             "(modality.salts=largest keeps the largest part)"
         )
     if isotopes:
-        out.append(f"{count(isotopes, 'training molecule')} with marks of isotopes (modality.isotopes=false drops them)")
+        out.append(
+            f"{count(isotopes, 'training molecule')} with marks of isotopes (modality.isotopes=false drops them)"
+        )
     return out
 
 
@@ -369,54 +350,3 @@ def _from_selfies(text: str) -> str:
         return molecules.read_smiles(smiles, molecules.Reading(atoms=10**6))
     except (selfies.DecoderError, Unreadable):
         return text
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
-
-
-def _valid(examples: Sequence[str], most: int = MOST_MEASURED) -> list[Any]:
-    """RDKit's molecules of the first `most` examples that are valid."""
-    out: list[Any] = []
-    for example in examples:
-        mol = molecules.molecule(example)
-        if mol is not None:
-            out.append(mol)
-            if len(out) == most:
-                break
-    return out
-
-
-def _prints(examples: Sequence[str]) -> NDArray[np.float32]:
-    return figures_of.fingerprints(_valid(examples))
-
-
-def _canonical(examples: Sequence[str], most: int) -> list[str]:
-    """Of the first `most` examples that are valid."""
-    return [cast(str, molecules.rdkit().MolToSmiles(m)) for m in _valid(examples, most)]
-
-
-def _unique(examples: Sequence[str], k: int) -> float:
-    """NaN for fewer than k valid ones."""
-    if len(examples) < k:
-        return float("nan")
-    names = _canonical(examples, k)
-    return len(set(names)) / k if len(names) == k else float("nan")
-
-
-def _novelty(examples: Sequence[str], training: Sequence[str]) -> NDArray[np.float64]:
-    """Real molecules are canonical already."""
-    known = set(training)
-    different = sorted(set(_canonical(examples, len(examples))))
-    return np.array([float(s not in known) for s in different])
-
-
-def _alike(a: Sequence[str], b: Sequence[str], parts: Callable[[Any], Iterable[str]]) -> float:
-    return figures_of.cosine(figures_of.counts(_valid(a), parts), figures_of.counts(_valid(b), parts))
-
-
-def _distance(name: str) -> Callable[[Sequence[str], Sequence[str]], float]:
-    def measure(a: Sequence[str], b: Sequence[str]) -> float:
-        sides = [[molecules.measured(s, name) for s in side[:MOST_MEASURED]] for side in (a, b)]
-        return figures_of.distance(*sides)
-
-    return measure
