@@ -86,7 +86,9 @@ def optimise(
         "scored": len(found.calls), "invalid": found.invalid, "repeated": found.again, "steps": found.steps,
         "kept": kept, "mean_of_best": _mean(found, BEST), "best_of": min(BEST, len(found.calls)),
         "seconds": round(time.monotonic() - begin, 1),
-        "best": [{"example": c.identity, "score": c.score, "call": c.number, "kept": c.kept, **c.numbers} for c in chosen],
+        "best": [
+            {"example": c.identity, "score": c.score, "call": c.number, "kept": c.kept, **c.numbers} for c in chosen
+        ],
         "files": paths,
     }  # fmt: skip
     if json:
@@ -99,8 +101,8 @@ def optimise(
     ]
     print(table(rows, indent=""))
     say(
-        f"{len(found.calls):,} scored ({found.invalid:,} samples were not valid, {found.again:,} known already); mean of "
-        f"the best {document['best_of']}: {document['mean_of_best']:.3f}; all calls: {folder / 'calls.csv'}"
+        f"{len(found.calls):,} scored ({found.invalid:,} samples were not valid, {found.again:,} known already); mean "
+        f"of the best {document['best_of']}: {document['mean_of_best']:.3f}; all calls: {folder / 'calls.csv'}"
     )
 
 

@@ -226,4 +226,6 @@ class Recognises(Protocol):
 class HasGrammar(Protocol):
     """A modality of sequences whose samples can be kept valid while they are generated. Asked only for Tokens."""
 
-    def grammar(self) -> Guide: ...
+    def grammar(self) -> Guide | None:
+        """None where its settings ask for none."""
+        ...

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genloom.core.config import DataConfig
 from genloom.core.errors import InputError, Unreadable
@@ -89,6 +91,61 @@ def recognised(name: str, head: bytes) -> bool:
         cells = next(csv.reader([top], delimiter="\t" if ending == ".tsv" else max(",;\t|", key=top.count)), [])
         return any(c.strip().lower() in COLUMNS for c in cells)
     return ending in ("", ".txt", ".text") and looks_like_smiles(lines)
+
+
+# -- grammar ---------------------------------------------------------------------------------------------------
+
+_KINDS = ("start", "atom", "bond", "open", "close", "ring", "dot", "end", "never")
+_FOLLOWS = {
+    "start": "atom",
+    "atom": "atom bond open close ring dot end",
+    "bond": "atom ring",
+    "open": "atom bond",
+    "close": "atom bond open close dot end",
+    "ring": "atom bond open close ring dot end",
+    "dot": "atom",
+}
+
+
+def _kind(token: str) -> str:
+    if token in ("(", ")", "."):
+        return {"(": "open", ")": "close", ".": "dot"}[token]
+    if token.isdigit() or token.startswith("%"):
+        return "ring"
+    return "bond" if token in ("-", "=", "#", ":", "$", "/", "\\", "~") else "atom"
+
+
+class Balanced:
+    """A guide that keeps SMILES well formed: every branch and ring that is opened is closed before the end, and bonds
+    and rings stand where they may. Valences and aromaticity are left to the model."""
+
+    def __init__(self, vocabulary: Atoms, bos: int, eos: int) -> None:
+        names = ["never"] * (vocabulary.size - len(vocabulary.tokens)) + [_kind(t) for t in vocabulary.tokens]
+        names[bos], names[eos] = "start", "end"
+        self.eos = eos
+        self.kinds = torch.tensor([_KINDS.index(n) for n in names])
+        follows = torch.zeros(len(_KINDS), len(_KINDS), dtype=torch.bool)
+        for name, after in _FOLLOWS.items():
+            follows[_KINDS.index(name), [_KINDS.index(k) for k in after.split()]] = True
+        self.follows = follows[:, self.kinds]  # [kinds, V]
+        self.rings = self.kinds == _KINDS.index("ring")
+
+    def allowed(self, tokens: Tensor) -> Tensor:
+        """bool [B, V] after tokens [B, t]."""
+        kinds = self.kinds[tokens.cpu()]
+        out = self.follows[kinds[:, -1]].clone()
+        depth = (kinds == _KINDS.index("open")).sum(1) - (kinds == _KINDS.index("close")).sum(1)
+        used = torch.zeros(len(tokens), len(self.kinds), dtype=torch.long)
+        used.scatter_add_(1, tokens.cpu(), torch.ones_like(kinds))
+        open_rings = (used % 2 == 1) & self.rings
+        out[:, self.kinds == _KINDS.index("close")] &= (depth > 0)[:, None]
+        out[:, self.eos] &= (depth == 0) & ~open_rings.any(1)
+        last_ring = kinds[:, -1] == _KINDS.index("ring")  # a ring of one atom is none
+        out[last_ring, tokens.cpu()[last_ring, -1]] = False
+        return out.to(tokens.device)
+
+    def finished(self, tokens: Tensor) -> None:
+        return None
 
 
 # -- opening ---------------------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ from torch import Tensor
 from genloom.core.config import DataConfig, Settings, setting, unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
+from genloom.core.guide import Guide
 from genloom.core.modality import Fingerprint, Modality, OwnFigure, Score
 from genloom.core.rng import Rng, derive
 from genloom.core.spec import Tokens
 from genloom.data import encoding, molecules
 from genloom.data.items import Source, count
-from genloom.data.smiles import LISTS, STRUCTURES, TABLES, Atoms, open_molecules, recognised, tokenize
+from genloom.data.smiles import LISTS, STRUCTURES, TABLES, Atoms, Balanced, open_molecules, recognised, tokenize
 from genloom.data.vocabulary import BOS, EOS, PAD
 from genloom.metrics.molecules import fingerprints, nearest
 from genloom.metrics.moses import moses
@@ -49,7 +50,7 @@ class MoleculeConfig(Settings):
     properties: tuple[str, ...] = setting(
         (), "Numbers that samples can be asked for, as in [qed,logp]: qed, logp, weight, tpsa, sa, rings, atoms."
     )
-    grammar: bool = setting(True, "Close every ring and branch and name known tokens only, while SMILES are generated.")
+    grammar: bool = setting(False, "Keep SMILES well formed while they are generated: close every branch and ring.")
 
 
 class Molecule(Modality[str]):
@@ -188,6 +189,11 @@ class Molecule(Modality[str]):
         if missing:
             raise InputError(f"the model does not know {missing[0]!r}: no molecule that it was trained on has it")
         return self.vocabulary.encode(tokens).tolist()
+
+    def grammar(self) -> Guide | None:
+        """None unless asked for: then validity is the model's own."""
+        asked = self.config.grammar and self.config.notation == "smiles"
+        return Balanced(self.vocabulary, BOS, EOS) if asked else None
 
     def units(self, example: str) -> list[str]:
         """Atoms, bonds, branches and rings."""

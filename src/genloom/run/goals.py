@@ -39,8 +39,8 @@ class Bound:
 
 @dataclass
 class Goal:
-    """Wishes together. The score of an example is the product of its parts: of a number to maximise how high it lies, of
-    a bound 1 where it holds and less the further it is missed, the similarity as it is.
+    """Wishes together. The score of an example is the product of its parts: of a number to maximise how high it lies,
+    of a bound 1 where it holds and less the further it is missed, the similarity as it is.
 
     scale: of numbers without limits, the mean and spread of the first ones measured, which a logistic curve maps to 0
     to 1.
