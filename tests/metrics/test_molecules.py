@@ -44,7 +44,8 @@ def test_fragments_and_scaffolds() -> None:
     cut = molecules.fragments(Chem.MolFromSmiles("CC(=O)Nc1ccccc1"))
     assert len(cut) == 3 and all("*" in f for f in cut)  # acyl, nitrogen and ring
     assert molecules.scaffold(Chem.MolFromSmiles("CCc1ccc(-c2ccncc2)cc1")) == Chem.CanonSmiles("c1ccc(-c2ccncc2)cc1")
-    assert molecules.scaffold(Chem.MolFromSmiles("CCc1ccccc1")) == ""
+    assert molecules.scaffold(Chem.MolFromSmiles("CCc1ccccc1")) == "c1ccccc1"
+    assert molecules.scaffold(Chem.MolFromSmiles("CCCO")) == ""
 
 
 def test_unique_and_novel_are_counted_by_molecule_not_by_spelling() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from genloom.data.smiles import Atoms, Balanced, looks_like_smiles, tokenize
 from genloom.modalities.molecule import Molecule, MoleculeConfig
 
 Chem = pytest.importorskip("rdkit.Chem")
-SMILES = [ring.format(a, b) for ring in RINGS for a, b in zip(GROUPS, GROUPS[1:], strict=False)]
+SMILES = [ring.format(a, b) for ring in RINGS for a, b in pairwise(GROUPS)]
 CONFIG = MoleculeConfig()
 
 

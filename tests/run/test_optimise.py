@@ -94,7 +94,8 @@ def test_the_gradient_is_that_of_the_loss(run: Any) -> None:
 
 def test_the_command_tells_every_call(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "best"
-    code = _run(["optimise", str(run.path), "--maximise", "qed", "--keep", "logp<9", "--calls", "64", "--best", "3", "-o", str(out), "--json"])  # fmt: skip
+    wishes = ["--maximise", "qed", "--keep", "logp<9", "--calls", "64", "--best", "3"]
+    code = _run(["optimise", str(run.path), *wishes, "-o", str(out), "--json"])
     assert code == 0 and '"schema": "genloom.optimise/1"' in capsys.readouterr().out
     with open(out / "calls.csv", newline="", encoding="utf-8") as f:
         rows = list(csv.DictReader(f))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from genloom.core.modality import OwnFigure
 from genloom.metrics import molecules
 
-MOST = 2500  # molecules of each side in figures whose value depends on their number, or that take long
+MOST = 2500  # samples in figures whose value depends on their number, or that take long
 TITLES = {"logp": "logP", "sa": "synthetic accessibility", "qed": "QED", "weight": "weight"}
 
 Molecule = Callable[[str], Any]  # SMILES -> RDKit's molecule, or None
@@ -50,12 +50,12 @@ def moses(molecule: Molecule, measured: Measured) -> Mapping[str, OwnFigure]:
         return molecules.internal_diversity(prints(a))
 
     def similarity(a: Sequence[str], b: Sequence[str]) -> NDArray[np.float64]:
-        reference = prints(b)
+        reference = molecules.fingerprints(valid(b, len(b)))
         return molecules.nearest(prints(a), reference) if len(reference) else np.zeros(0)
 
     def alike(parts: Callable[[Any], Iterable[str]]) -> Callable[[Sequence[str], Sequence[str]], float]:
         def measure(a: Sequence[str], b: Sequence[str]) -> float:
-            return molecules.cosine(*(molecules.counts(valid(side), parts) for side in (a, b)))
+            return molecules.cosine(molecules.counts(valid(a), parts), molecules.counts(valid(b, len(b)), parts))
 
         return measure
 
