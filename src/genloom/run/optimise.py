@@ -2,7 +2,7 @@
 
 REINVENT (Olivecrona et al. 2017): the loss of a sample is (log p(x) + sigma * score(x) - log q(x))^2, in which p is the
 model as it was trained and q the one that moves. Replay (Blaschke et al. 2020): the best samples so far are learnt from
-again at every step. Settings as in the benchmark of Gao et al. 2022.
+again at every step. Batches as in the benchmark of Gao et al. 2022.
 
 Shapes: `B` samples of a step, `T` tokens.
 """
@@ -38,7 +38,7 @@ class Pace:
     step. memory: remembered in all. calls: examples scored at most."""
 
     calls: int = 10_000
-    sigma: float = 500.0
+    sigma: float = 120.0
     batch: int = 64
     replay: int = 24
     memory: int = 100
@@ -100,12 +100,14 @@ def optimise(
         with torch.no_grad():
             x = agent.sample(pace.batch, condition, rng.at(out.steps), agent.Options(), None).cpu()
         out.steps += 1
-        fresh = _scored(x, modality, goal, out, known, pace.calls)
+        fresh, fails = _scored(x, modality, goal, out, known, pace.calls)
         stale = 0 if fresh else stale + 1
         memory = sorted({c.identity: c for c in [*memory, *fresh]}.values(), key=lambda c: -c.score)[: pace.memory]
-        rewards = [known[i].score if (i := modality.identity(modality.decode(row))) in known else 0.0 for row in x]
         recalled = _remembered(memory, pace.replay, seed, out.steps)
-        rows, rewards = [*x, *(c.tokens for c in recalled)], rewards + [c.score for c in recalled]
+        lessons = [*fails, *((c.tokens, c.score) for c in (*fresh, *recalled))]
+        if not lessons:
+            continue
+        rows, rewards = [row for row, _ in lessons], [score for _, score in lessons]
         _move(agent, family, movers, _padded(rows, spec).to(device), torch.tensor(rewards, device=device), pace.sigma)
         progress(out)
     if not out.calls:
@@ -125,14 +127,19 @@ def _twin(family: Family) -> Family:
     return twin.to(next(family.parameters()).device).eval()
 
 
-def _scored(x: Tensor, modality: Any, goal: Goal, out: Optimised, known: dict[str, Call], most: int) -> list[Call]:
-    """Score the samples [B, T] that are valid and new; returns their calls."""
+def _scored(
+    x: Tensor, modality: Any, goal: Goal, out: Optimised, known: dict[str, Call], most: int
+) -> tuple[list[Call], list[tuple[Tensor, float]]]:
+    """Score the samples [B, T] that are valid and new. Returns their calls, and the invalid ones with a score of 0;
+    what was scored before teaches nothing, and would draw the model to it."""
     new: list[tuple[str, Any, Tensor]] = []
+    fails: list[tuple[Tensor, float]] = []
     for row in x:
         example = modality.decode(row)
         identity = modality.identity(example)
         if identity is None:
             out.invalid += 1
+            fails.append((row, 0.0))
         elif identity in known or any(identity == i for i, _, _ in new):
             out.again += 1
         elif len(out.calls) + len(new) < most:
@@ -146,7 +153,7 @@ def _scored(x: Tensor, modality: Any, goal: Goal, out: Optimised, known: dict[st
     ]
     known.update({c.identity: c for c in calls})
     out.calls += calls
-    return calls
+    return calls, fails
 
 
 def _remembered(memory: list[Call], n: int, seed: int, step: int) -> list[Call]:
