@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,11 @@ from genloom.core.errors import InputError, Interrupted
 from genloom.core.family import Family
 from genloom.core.files import Finish, as_is
 from genloom.core.loop import Loop
+from genloom.core.modality import Modality
 from genloom.core.observe import History, Observer, TensorBoard
 from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
-from genloom.core.spec import Grid, Row, Tokens
+from genloom.core.spec import KINDS, Grid, Row, Tokens
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
@@ -107,7 +106,8 @@ def _layers(
         if given["kind"] != start.kind:
             raise InputError(f"{start.origin} is a model of {start.kind}, but this data is {given['kind']}")
         given = merge(start.layers(lora), given, {"start": start.origin})
-    given.setdefault("model", DEFAULT_MODELS[find_modality(given["kind"]).forms[0]])
+    form = given.get("modality", {}).get("form")
+    given.setdefault("model", DEFAULT_MODELS[KINDS.get(str(form), find_modality(given["kind"]).forms[0])])
     train = given.get("train", {})
     if budget is not None:
         train = {**train, "budget": seconds(budget), "steps": None}
@@ -138,7 +138,7 @@ def _job(
 ) -> _Job:
     """start: whose weights the family gets. state: the modality's that its data follows."""
     family, modality = find_family(values["model"]), find_modality(values["kind"])
-    layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
+    layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
     # Settings are checked before the data is read: a slip should not cost a minute.
     checked = resolve(layers, modality.Config, family.Config)
     prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify, state)
@@ -152,7 +152,7 @@ def _job(
         notify(f"starting from the recipe {suited}, which suits this data; --recipe chooses another")
         tested = {k: v for k, v in find_recipe(suited)().items() if k in ("family", "train")}
         tested["train"] = {k: v for k, v in tested.get("train", {}).items() if k not in ("budget", "steps")}
-        layers = [layers[0], tested, {"recipe": suited}, *layers[1:]]
+        layers = [*layers[:2], tested, {"recipe": suited}, *layers[2:]]
     config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
     made = family(prepared.modality.spec, config.family, prepared.condition)
@@ -165,6 +165,12 @@ def _job(
             f"{filled['copied']:,} of {filled['parameters']:,} weights ({share:.1%}) are those of {start.origin}{new}"
         )
     return _Job(prepared, config, made, filled)
+
+
+def _form_section(modality: type[Modality[Any]], family: type[Family]) -> dict[str, Any]:
+    """Of a modality with several forms, the first that the family takes."""
+    form = next((name for f in modality.forms for name, cls in KINDS.items() if f is cls and f in family.accepts), None)
+    return {"modality": {"form": form}} if len(modality.forms) > 1 and form is not None else {}
 
 
 def _data_section(data: Any) -> dict[str, Any]:
@@ -405,7 +411,7 @@ def inspect(
         raise InputError("say what to look at: a folder, a file, an archive or a name from `genloom list data`")
     values = _layers(data, model, recipe, budget, steps, settings, config, seed, None, False)
     family, modality = find_family(values["model"]), find_modality(values["kind"])
-    layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
+    layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
     checked = resolve(layers, modality.Config, family.Config)
     found = survey(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
     if found.failure:
@@ -423,17 +429,6 @@ def inspect(
 def load(path: str | Path) -> Run:
     """The run in a folder. Raises InputError when it is not a run, is incomplete or was altered."""
     return Run.open(Path(path))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    out = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("genloom", "torch", "numpy", "scikit-learn", "pillow", "transformers"):
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            out[name] = "not installed"
-    return out
 
 
 def _now() -> str:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from genloom import __version__
-from genloom.cli import comparing, explaining, generating, inspecting, lookup, provenance, training
+from genloom.cli import comparing, explaining, generating, inspecting, lookup, optimising, provenance, training
 from genloom.cli.output import fail, unexpected
 from genloom.core.errors import GenloomError, InputError, Interrupted
 
@@ -39,6 +39,7 @@ comparing.register(app)
 inspecting.register(app)
 generating.register(app)
 explaining.register(app)
+optimising.register(app)
 lookup.register(app)
 provenance.register(app)
 

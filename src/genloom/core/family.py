@@ -193,6 +193,15 @@ class HasSteps(Protocol):
 
 
 @runtime_checkable
+class HasPolicy(HasSteps, Protocol):
+    """A family that generates token by token and can be taught by rewards."""
+
+    def nats(self, x: Tensor, condition: Condition = ...) -> Tensor:
+        """As HasSurprise.surprise, of what is trained alone, and with gradients."""
+        ...
+
+
+@runtime_checkable
 class HasLatent(Protocol):
     """A family with a latent space."""
 

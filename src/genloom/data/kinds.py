@@ -11,7 +11,7 @@ from typing import Any
 
 from genloom.core.discover import module, names, only_class
 from genloom.core.errors import InputError, Unreadable
-from genloom.core.modality import Modality
+from genloom.core.modality import Modality, Recognises
 from genloom.data import catalog
 from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, each_member, is_archive
 from genloom.data.arrays import is_idx, pair
@@ -24,6 +24,7 @@ from genloom.data.tree import is_ignored
 MODALITIES = "genloom.modalities"
 LOOKED_AT = 2000  # files of a folder or archive
 _TABLES = (".csv", ".tsv")
+_SHARED = frozenset({"", ".txt", ".text", *_TABLES})  # endings that say little
 
 
 def modality_class(name: str) -> type[Modality[Any]]:
@@ -49,6 +50,9 @@ def find_kind(data: Any) -> str:
         return "image"
     if name.endswith((*ZIP_ENDINGS, *TAR_ENDINGS)):
         return _of_names(m.name for m in itertools.islice(each_member(path), LOOKED_AT))
+    special = _recognised(path)
+    if special is not None:
+        return special
     if name.removesuffix(".gz").endswith(_TABLES):
         return "image" if _lists_files(path) else "text"
     plain = name.removesuffix(".gz")
@@ -63,6 +67,18 @@ def _of_memory(data: Any) -> str:
     x, _ = pair(data)
     first = next(iter(x), None) if isinstance(x, list) or getattr(x, "ndim", 0) == 1 else None
     return "text" if isinstance(first, str | dict) else "image"
+
+
+def _recognised(path: Path) -> str | None:
+    """The modality that knows a file of text by what it says; None where none does."""
+    if os.path.splitext(path.name.lower().removesuffix(".gz"))[1] not in _SHARED:
+        return None
+    try:
+        head = head_of(file_blob(path), 2**16)
+    except (Unreadable, OSError):
+        return None
+    known: list[tuple[str, Any]] = [(n, modality_class(n)) for n in names(MODALITIES)]
+    return next((n for n, cls in known if isinstance(cls, Recognises) and cls.recognises(path.name, head)), None)
 
 
 def _lists_files(path: Path) -> bool:

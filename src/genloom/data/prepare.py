@@ -19,7 +19,7 @@ from genloom.core.batch import Batch, Condition, ConditionSpec, Property, Source
 from genloom.core.config import DataConfig, Settings, validate
 from genloom.core.discover import module
 from genloom.core.errors import InputError
-from genloom.core.modality import Modality
+from genloom.core.modality import Modality, form_of
 from genloom.core.spec import Tokens
 from genloom.data import cache
 from genloom.data.build import Broken, Builder
@@ -132,7 +132,7 @@ def prepare(
     if damaged:
         notify("the prepared data in the cache were damaged and are made again")
     if entry is None:
-        builder = SequenceBuilder if cls.forms[0] is Tokens else Builder
+        builder = SequenceBuilder if form_of(cls, settings) is Tokens else Builder
         entry = cache.build(key, lambda folder: builder(source, cls, settings, config, notify, start).fill(folder))
     prepared = _opened(entry, source.name, cls, source.notices)
     continued = None if start is None else prepared.modality.state()

@@ -245,8 +245,8 @@ def _untitled(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequ
         notices.append(f"the names of the {len(placed)} files are the labels of their lines")
     shelves: list[Shelf] = [_shelf(p.blob, unit) for p in placed]
     marks = [clean(p.blob.stem) if by_file else p.label for p in placed]
-    labels = _spread(marks, shelves) if labelled or by_file else None
-    given = _spread([p.given for p in placed], shelves) if any(p.given for p in placed) else None
+    labels = spread(marks, shelves) if labelled or by_file else None
+    given = spread([p.given for p in placed], shelves) if any(p.given for p in placed) else None
     return shelved(shelves, labels, given, notices, unit, [p.blob.offset for p in placed])
 
 
@@ -287,7 +287,7 @@ def _table_items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: l
     for shelf in rows:
         shelf.needed = chosen.label if own is not None else None
     if own is None and any(p.label for p in placed):
-        own = _spread([p.label for p in placed], shelves)
+        own = spread([p.label for p in placed], shelves)
     notices = [*notices, *(n for n in (notice, why) if n)]
     order = [p.blob.offset for p in placed]
     items = shelved(shelves, own, given if any(given) else None, notices, "document", order, chosen.source is not None)
@@ -297,7 +297,7 @@ def _table_items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: l
 T = TypeVar("T")
 
 
-def _spread(values: Sequence[T], shelves: Sequence[Shelf]) -> list[T]:
+def spread(values: Sequence[T], shelves: Sequence[Shelf]) -> list[T]:
     """The value of each shelf for each of its texts."""
     return [value for value, shelf in zip(values, shelves, strict=True) for _ in range(len(shelf))]
 

@@ -256,15 +256,15 @@ class Autoregressive(Family):
     @torch.no_grad()
     def surprise(self, x: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         """[B, T - 1] nats of x[:, 1:], each given all before it; 0 at padding and after eos."""
-        nats = self._surprise(x, condition)
+        nats = self.nats(x, condition)
         if self.counts is None:
             return nats
         share = self.config.counts
         mixed = -torch.logaddexp(math.log1p(-share) - nats, math.log(share) - self.counts.surprise(x))
         return torch.where(nats > 0, mixed, 0.0)
 
-    def _surprise(self, x: Tensor, condition: Condition) -> Tensor:
-        """The network's alone."""
+    def nats(self, x: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
+        """The network's alone, with gradients."""
         return self._scored(x, condition, lambda *given: self._cross_entropy(*given)[0])
 
     def _scored(self, x: Tensor, condition: Condition, cost: scoring.Cost) -> Tensor:

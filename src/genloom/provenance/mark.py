@@ -1,5 +1,5 @@
 """What a mark says, and the light mark inside a file: XMP in PNG and JPEG, INFO in WAV, a text event in MIDI, comments
-in OBJ and PLY.
+in OBJ, PLY and lists of SMILES, a data field in SDF, metadata in SVG.
 
 A light mark is read by any tool of the format and costs about 1 KB, but proves nothing: anybody can write or remove it.
 Pixels, sound and notes are never touched.
@@ -21,7 +21,8 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 XAP = b"http://ns.adobe.com/xap/1.0/\0"
 # Comment lines: what begins one, and after how many lines of the file the mark may stand.
-COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2)}
+COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2), ".smi": (b"# ", 0)}
+FIELD = b">  <genloom>\n"  # of a record of an SDF file
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ def kind_of(data: bytes, suffix: str) -> str:
         return "wav"
     if data.startswith(b"MThd"):
         return "midi"
+    if suffix.lower() == ".sdf" and b"$$$$" in data:
+        return "sdf"
+    if suffix.lower() == ".svg" and b"<svg" in data:
+        return "svg"
     return suffix.lower() if suffix.lower() in COMMENTS else ""
 
 
@@ -72,6 +77,11 @@ def put(data: bytes, suffix: str, mark: Mark) -> bytes:
         return b"RIFF" + struct.pack("<I", len(body)) + body
     if kind == "midi":
         return _midi(data, facts.encode())
+    if kind == "sdf":
+        return data.replace(b"$$$$", FIELD + facts.encode() + b"\n\n$$$$", 1)
+    if kind == "svg":
+        start = data.index(b">", data.index(b"<svg")) + 1
+        return data[:start] + b"<metadata>genloom " + html.escape(facts).encode() + b"</metadata>" + data[start:]
     if kind in COMMENTS:
         prefix, after = COMMENTS[kind]
         lines = data.split(b"\n", after)
@@ -154,11 +164,16 @@ def _text(data: bytes, kind: str) -> str | None:
     if kind in ("png", "jpeg"):
         found = next((m for b in _xmps(data, kind) if (m := re.search(rb'genloom:mark="([^"]*)"', b))), None)
         return html.unescape(found[1].decode("utf-8", "replace")) if found else None
+    if kind == "svg":
+        svg = re.search(rb"<metadata>genloom ([^<]*)</metadata>", data)
+        return html.unescape(svg[1].decode("utf-8", "replace")) if svg else None
     pattern = {
+        "sdf": re.escape(FIELD) + rb"(\{[^\n]*\})\n",
         "wav": rb"ICMT.{4}(\{[^\0]*\})",
         "midi": rb"MTrk.{4}\x00\xff\x01[\x80-\xff]*[\x00-\x7f](\{[^\x00]*?\})\x00",
         ".obj": rb"^# genloom (\{.*\})\r?$",
         ".ply": rb"^comment genloom (\{.*\})\r?$",
+        ".smi": rb"^# genloom (\{.*\})\r?$",
     }.get(kind)
     flags = re.MULTILINE if kind.startswith(".") else re.DOTALL
     match = re.search(pattern, data, flags) if pattern else None

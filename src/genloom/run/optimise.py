@@ -1,0 +1,187 @@
+"""Optimising samples for a score: a policy gradient with experience replay.
+
+REINVENT (Olivecrona et al. 2017): the loss of a sample is (log p(x) + sigma * score(x) - log q(x))^2, in which p is the
+model as it was trained and q the one that moves. Replay (Blaschke et al. 2020): the best samples so far are learnt from
+again at every step. Batches as in the benchmark of Gao et al. 2022.
+
+Shapes: `B` samples of a step, `T` tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from genloom.core.batch import Condition
+from genloom.core.errors import GenloomError, InputError
+from genloom.core.family import Family, HasPolicy
+from genloom.core.modality import HasScores, Modality
+from genloom.core.optim import Optimiser, OptimiserConfig
+from genloom.core.rng import Rng, derive
+from genloom.core.spec import Tokens
+from genloom.run.goals import Goal
+
+BEST = 100  # different examples over which the result is told
+STALE = 60  # steps without a new valid example after which nothing more is expected
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a model is moved. sigma: nats that a score of 1 is worth. batch, replay: new and remembered samples of a
+    step. memory: remembered in all. calls: examples scored at most."""
+
+    calls: int = 10_000
+    sigma: float = 120.0
+    batch: int = 64
+    replay: int = 24
+    memory: int = 100
+    lr: float = 5e-4
+
+
+@dataclass(frozen=True)
+class Call:
+    """One example that was scored. number: of the call, from 1. kept: whether every bound holds."""
+
+    number: int
+    example: Any
+    identity: str
+    score: float
+    numbers: dict[str, float]
+    kept: bool
+    tokens: Tensor = field(repr=False)
+
+
+@dataclass
+class Optimised:
+    """Every oracle call, in order, and how many samples were not valid or had been scored before."""
+
+    calls: list[Call] = field(default_factory=list)
+    invalid: int = 0
+    again: int = 0
+    steps: int = 0
+
+    def best(self, n: int = BEST) -> list[Call]:
+        """The n best different examples: those that keep the bounds first."""
+        return sorted(self.calls, key=lambda c: (-c.kept, -c.score, c.number))[:n]
+
+
+def optimise(
+    family: Family,
+    modality: Modality[Any],
+    goal: Goal,
+    pace: Pace,
+    seed: int = 0,
+    notify: Callable[[str], None] = lambda _: None,
+    progress: Callable[[Optimised], None] = lambda _: None,
+) -> Optimised:
+    """Move a copy of `family` towards the goal; `family` stays as it is.
+
+    Raises InputError for families and modalities that cannot, GenloomError when nothing valid comes.
+    """
+    if not isinstance(family, HasPolicy) or not isinstance(family.spec, Tokens):
+        raise InputError("only models of sequences that generate token by token can be optimised (autoregressive)")
+    if not isinstance(modality, HasScores):
+        raise InputError("this kind of data has no scores to optimise")
+    agent: Any = _twin(family)
+    movers = [Optimiser(m, OptimiserConfig(lr=pace.lr, beta2=0.999)) for m in agent.players().values()]
+    condition, spec, rng = Condition(), family.spec, Rng(derive(seed, "optimise"))
+    device = next(family.parameters()).device
+    out, known = Optimised(), dict[str, Call]()
+    memory: list[Call] = []
+    stale = 0
+    while len(out.calls) < pace.calls and stale < STALE:
+        with torch.no_grad():
+            x = agent.sample(pace.batch, condition, rng.at(out.steps), agent.Options(), None).cpu()
+        out.steps += 1
+        fresh, fails = _scored(x, modality, goal, out, known, pace.calls)
+        stale = 0 if fresh else stale + 1
+        memory = sorted({c.identity: c for c in [*memory, *fresh]}.values(), key=lambda c: -c.score)[: pace.memory]
+        recalled = _remembered(memory, pace.replay, seed, out.steps)
+        lessons = [*fails, *((c.tokens, c.score) for c in (*fresh, *recalled))]
+        if not lessons:
+            continue
+        rows, rewards = [row for row, _ in lessons], [score for _, score in lessons]
+        _move(agent, family, movers, _padded(rows, spec).to(device), torch.tensor(rewards, device=device), pace.sigma)
+        progress(out)
+    if not out.calls:
+        raise GenloomError(
+            f"none of {out.invalid:,} samples was valid, so nothing could be scored; train the model longer first"
+        )
+    if stale >= STALE:
+        notify(f"stopped after {len(out.calls):,} calls: the model repeats what was scored already")
+    return out
+
+
+def _twin(family: Family) -> Family:
+    """A copy to move. Made anew: the marks that optimisers look for on parameters do not survive a deep copy."""
+    made: Any = type(family)
+    twin: Family = made(family.spec, family.config, family.condition)
+    twin.load_state_dict(family.state_dict())
+    return twin.to(next(family.parameters()).device).eval()
+
+
+def _scored(
+    x: Tensor, modality: Any, goal: Goal, out: Optimised, known: dict[str, Call], most: int
+) -> tuple[list[Call], list[tuple[Tensor, float]]]:
+    """Score the samples [B, T] that are valid and new. Returns their calls, and the invalid ones with a score of 0;
+    what was scored before teaches nothing, and would draw the model to it."""
+    new: list[tuple[str, Any, Tensor]] = []
+    fails: list[tuple[Tensor, float]] = []
+    for row in x:
+        example = modality.decode(row)
+        identity = modality.identity(example)
+        if identity is None:
+            out.invalid += 1
+            fails.append((row, 0.0))
+        elif identity in known or any(identity == i for i, _, _ in new):
+            out.again += 1
+        elif len(out.calls) + len(new) < most:
+            new.append((identity, example, row))
+    numbers = [goal.measure(identity) for identity, _, _ in new]
+    if not goal.scale and numbers:
+        goal.fit(numbers)
+    calls = [
+        Call(len(out.calls) + k, example, identity, goal.score(found), found, goal.kept(found), row)
+        for k, ((identity, example, row), found) in enumerate(zip(new, numbers, strict=True), 1)
+    ]
+    known.update({c.identity: c for c in calls})
+    out.calls += calls
+    return calls, fails
+
+
+def _remembered(memory: list[Call], n: int, seed: int, step: int) -> list[Call]:
+    """n of the best so far, in proportion to their scores."""
+    weights = np.array([c.score for c in memory])
+    n = min(n, int((weights > 0).sum()))
+    if not n:
+        return []
+    draw = np.random.Generator(np.random.PCG64(derive(seed, "replay", step)))
+    return [memory[i] for i in draw.choice(len(memory), n, replace=False, p=weights / weights.sum())]
+
+
+def _padded(rows: list[Tensor], spec: Tokens) -> Tensor:
+    """[B, T] rows without columns that are padding in all of them."""
+    longest = max(int((r != spec.pad).sum()) for r in rows)
+    return torch.stack([pad(r[:longest], (0, max(0, longest - len(r))), value=spec.pad) for r in rows])
+
+
+def _move(agent: Family, prior: Family, movers: list[Optimiser], x: Tensor, scores: Tensor, sigma: float) -> None:
+    """One step of all players. x [B, T], scores [B]."""
+    assert isinstance(agent, HasPolicy) and isinstance(prior, HasPolicy)
+    with torch.no_grad():
+        wanted = sigma * scores - prior.nats(x).sum(1)
+    loss = (wanted + agent.nats(x).sum(1)).square().mean()
+    if not math.isfinite(float(loss.detach())):
+        raise GenloomError("the model's likelihood is not finite: its weights are damaged")
+    for mover in movers:
+        mover.zero_grad()
+    loss.backward()
+    for mover in movers:
+        mover.step(1.0)
