@@ -24,6 +24,7 @@ from genloom.core.observe import History, Observer, TensorBoard
 from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import KINDS, Grid, Row, Tokens
+from genloom.core.versions import versions
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
