@@ -1,0 +1,90 @@
+"""Music as sound: by a SoundFont found on this machine, else by sums of sines that are made here."""
+
+from __future__ import annotations
+
+import io
+import os
+import wave
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genloom.data.midi import DRUMS, DURATION, ONSET, PITCH, TRACK, VELOCITY, Piece, library, to_score
+
+RATE = 44_100  # samples a second of a SoundFont's sound
+PLAIN_RATE = 22_050
+RELEASE = 0.25  # seconds that a note sounds on
+FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/soundfonts")
+
+
+@cache
+def soundfont() -> Path | None:
+    """$GENLOOM_SOUNDFONT, else the first SoundFont where systems keep them; nothing is downloaded."""
+    own = os.environ.get("GENLOOM_SOUNDFONT")
+    if own:
+        return Path(own).expanduser() if Path(own).expanduser().is_file() else None
+    folders = [*map(Path, FOLDERS), Path.home() / ".local/share/soundfonts"]
+    found = [p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.suffix.lower() in (".sf2", ".sf3")]
+    return found[0] if found else None
+
+
+def wav_bytes(piece: Piece) -> bytes:
+    """A WAV file of 16 bits."""
+    font = soundfont()
+    samples = with_soundfont(piece, font) if font is not None else plain(piece)[None]
+    peak = float(np.abs(samples).max(initial=1e-9))
+    pcm = np.rint(samples.T * (0.9 * 32767 / peak)).astype("<i2")
+    data = io.BytesIO()
+    with wave.open(data, "wb") as f:
+        f.setnchannels(pcm.shape[1])
+        f.setsampwidth(2)
+        f.setframerate(RATE if font is not None else PLAIN_RATE)
+        f.writeframes(pcm.tobytes())
+    return data.getvalue()
+
+
+def with_soundfont(piece: Piece, font: Path) -> NDArray[Any]:
+    """[2, N] by the synthesiser of symusic."""
+    synthesiser = _synthesiser(str(font))
+    return np.asarray(synthesiser.render(to_score(piece), stereo=True), np.float32)
+
+
+@cache
+def _synthesiser(font: str) -> Any:
+    return library().Synthesizer(font, RATE)
+
+
+def plain(piece: Piece) -> NDArray[np.float32]:
+    """[N]: each note a sum of falling harmonics with a quick attack, percussion a burst of noise."""
+    begins = piece.seconds(piece.notes[:, ONSET])
+    ends = piece.seconds(piece.notes[:, ONSET] + piece.notes[:, DURATION])
+    out = np.zeros(int(PLAIN_RATE * (float(piece.seconds(np.array([piece.end]))[0]) + RELEASE)) + 2, np.float32)
+    known: dict[tuple[int, int, bool], NDArray[np.float32]] = {}
+    for note, begin, end in zip(piece.notes.tolist(), begins, ends, strict=True):
+        drum = piece.programs[note[TRACK]] == DRUMS
+        key = (note[PITCH], round(PLAIN_RATE * (end - begin)), drum)
+        if key not in known:
+            known[key] = _burst(note[PITCH]) if drum else _tone(note[PITCH], key[1])
+        first = round(PLAIN_RATE * begin)
+        sound = known[key][: len(out) - first]
+        out[first : first + len(sound)] += note[VELOCITY] / 127 * sound
+    return out
+
+
+def _tone(pitch: int, length: int) -> NDArray[np.float32]:
+    t = np.arange(length + int(PLAIN_RATE * RELEASE)) / PLAIN_RATE
+    f = 440.0 * 2 ** ((pitch - 69) / 12)
+    partials = [k for k in range(1, 9) if k * f < 0.45 * PLAIN_RATE]
+    wave_form = sum(k**-1.6 * np.sin(2 * np.pi * k * f * t) * np.exp(-0.5 * k * t) for k in partials)
+    attack = np.minimum(1, t / 0.015)
+    release = np.clip(1 - (t - length / PLAIN_RATE) / RELEASE, 0, 1) ** 2
+    return np.asarray(wave_form * attack * release, np.float32)
+
+
+def _burst(pitch: int) -> NDArray[np.float32]:
+    t = np.arange(int(0.15 * PLAIN_RATE)) / PLAIN_RATE
+    noise = np.random.Generator(np.random.PCG64(pitch)).standard_normal(len(t))
+    return np.asarray(0.5 * noise * np.exp(-t * (20 + pitch / 2)), np.float32)
