@@ -30,7 +30,7 @@ WINDOW = 64
 MOST_SCORED = 2_000_000  # tokens of more held-out data the beginning is scored
 BLOCK, LEAST_BLOCKS = 4096, 20  # a stream is scored in blocks, each after the context before it
 TOGETHER = 16_384  # tokens scored at a time
-UNITS = {"nats_per_token": "token", "nats_per_character": "character", "bits_per_byte": "byte"}
+UNITS = {"nats_per_token": "token", "nats_per_character": "character", "bits_per_byte": "byte", "nats_per_step": "step"}
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ class Autoregressive(Family):
             ge=1,
             le=6,
         )
+        neighbours: tuple[int, ...] = setting(
+            (), "Distances back at which each token has an embedding of its own too, as of the same voice before.",
+            unit="tokens",
+        )  # fmt: skip
         ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
         ngram_dropout: float = setting(
             0.5,
@@ -116,8 +120,10 @@ class Autoregressive(Family):
         repetition: float = setting(1.0, "Penalty on tokens that occurred already; 1 is none.", ge=1)
         beams: int = setting(1, "Keep this many hypotheses and return the most probable; 1 samples.", ge=1, le=64)
         length_penalty: float = setting(1.0, "Of beam search: above 0 favours longer sequences.", ge=0)
-        fill: Literal["exactly", "at most"] = setting(
-            "exactly", "Whether a gap gets as many tokens as it has, or up to that many."
+        fill: Literal["exactly", "at most", "in place"] = setting(
+            "exactly",
+            "Whether a gap gets as many tokens as it has, or up to that many; in place: every known token stays where "
+            "it is, in any number of gaps, and what comes after a gap is not foreseen.",
         )
 
     accepts = (Tokens, Grid)
@@ -343,6 +349,9 @@ class Autoregressive(Family):
         known, mask = condition.known, condition.mask
         if not self.tokens.stream and bool((known[:, 0] == self.tokens.bos).all()):
             known, mask = known[:, 1:], mask[:, 1:]
+        if options.fill == "in place":
+            start = torch.cat([first, known], 1)
+            return decoding.Start(start, F.pad(mask, (1, 0), value=True), label), known.shape[1]
         if not infilling.is_prefix(mask):
             if not self.config.infill:
                 raise InputError(
@@ -359,7 +368,8 @@ class Autoregressive(Family):
         decoded."""
         if self.tokenizer is not None:
             return self.tokenizer.grids(tokens - FIRST, condition.label if self.classes else None)
-        if condition.mask is not None and not infilling.is_prefix(condition.mask):
+        gaps = condition.mask is not None and not infilling.is_prefix(condition.mask)
+        if gaps and options.fill != "in place":
             return infilling.closed(tokens, condition, self.tokens, self.hole, self.fill, options.fill == "exactly")
         if self.tokens.stream:
             return tokens
@@ -387,7 +397,7 @@ def build(
     inputs = Inputs(
         tokens.vocab + (2 if config.infill else 0), config.width, ngrams=ngrams, rows=config.ngram_rows,
         classes=classes, boundary=None if tokens.stream else tokens.bos,
-        neighbours=tokenizer.neighbours() if tokenizer else (), positions=tokenizer.length if tokenizer else 0,
+        neighbours=tokenizer.neighbours() if tokenizer else config.neighbours, positions=tokenizer.length if tokenizer else 0,
         parts=tokenizer.parts() if tokenizer else None,
     )  # fmt: skip
     context = tokens.length if tokenizer else config.context
