@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from genloom.core.errors import Unreadable
@@ -20,7 +21,7 @@ _TUNE = re.compile(r"^X:", re.MULTILINE)
 def tunes(text: str) -> list[str]:
     """The tunes of a file, each from its X: field on."""
     starts = [m.start() for m in _TUNE.finditer(text)]
-    return [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [text[a:b] for a, b in pairwise([*starts, len(text)])]
 
 
 def read_abc(raw: bytes) -> Piece:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import cache_root
-from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
 from genloom.data import catalog_music
+from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
 from genloom.data.catalog_texts import SETS
 from genloom.data.items import Items, Source
 

@@ -26,7 +26,7 @@ MODALITIES = "genloom.modalities"
 LOOKED_AT = 2000  # files of a folder or archive
 HEADS = 8  # files of plain text whose beginnings are read
 _TABLES = (".csv", ".tsv")
-_SHARED = frozenset({"", ".txt", ".text", *_TABLES})  # endings that say little
+_SHARED = frozenset({"", ".txt", ".text", ".json", *_TABLES})  # endings that say little
 
 
 def modality_class(name: str) -> type[Modality[Any]]:

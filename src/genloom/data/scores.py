@@ -31,7 +31,7 @@ def is_chorales(head: bytes) -> bool:
 
 
 def open_scores(data: Any, extensions: frozenset[str]) -> Source:
-    """The source of `data`: a folder, archive or file of MIDI or ABC, chorales in JSON, a named set, or a list of pieces.
+    """The source of `data`: a folder, archive or file of MIDI or ABC, chorales in JSON, a named set, a list of pieces.
     A collection of ABC tunes is as many items. Raises InputError."""
     if isinstance(data, str | Path):
         path = found(data)
@@ -59,8 +59,8 @@ def chorales(name: str, path: Path, digest: str) -> Source:
             ]
         except (ValueError, KeyError, AttributeError, TypeError) as e:
             raise InputError(
-                f"{path} is no set of chorales ({type(e).__name__}: {str(e)[:80]}): it must be a JSON object with train, "
-                "valid and test, each a list of pieces, each a list of steps of equally many pitches"
+                f"{path} is no set of chorales ({type(e).__name__}: {str(e)[:80]}): it must be a JSON object with "
+                "train, valid and test, each a list of pieces, each a list of steps of equally many pitches"
             ) from None
         return _items(rows)
 
@@ -68,8 +68,8 @@ def chorales(name: str, path: Path, digest: str) -> Source:
 
 
 def _items(rows: Sequence[tuple[str, GivenSplit | None, Any]]) -> Items:
-    origins, given, pieces = ([r[k] for r in rows] for k in range(3))
-    return Items(origins, lambda i: pieces[i], given=given if any(given) else None)
+    given = [split for _, split, _ in rows]
+    return Items([name for name, _, _ in rows], lambda i: rows[i][2], given=given if any(given) else None)
 
 
 def _rows(name: str, rows: Sequence[tuple[str, GivenSplit | None, Any]], digest: str) -> Source:
@@ -104,7 +104,8 @@ def with_tunes(source: Source) -> Source:
             return last[i][k].encode()
 
         return replace(
-            items, read=read, order=None, origins=[f"{items.origins[i]}{'' if k < 0 else f':{k + 1}'}" for i, k in places],
+            items, read=read, order=None,
+            origins=[items.origins[i] if k < 0 else f"{items.origins[i]}:{k + 1}" for i, k in places],
             labels=None if items.labels is None else [items.label(i) for i, _ in places],
             given=None if items.given is None else [items.split(i) for i, _ in places],
         )  # fmt: skip

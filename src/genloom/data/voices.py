@@ -1,8 +1,9 @@
 """Music in a fixed number of voices on a grid of sixteenth notes, as tokens.
 
 A step is a mark of the place in the bar, then a token for each voice from the first to the last: a rest, a pitch that
-sounds (it goes on if it sounded before), or a pitch that is struck again. Allan & Williams 2005 and Boulanger-Lewandowski
-et al. 2012 divide chorales into such steps; interleaved voices as in Huang et al. 2019, "Music Transformer".
+sounds (it goes on if it sounded before), or a pitch that is struck again. Allan & Williams 2005 and
+Boulanger-Lewandowski et al. 2012 divide chorales into such steps; interleaved voices as in Huang et al. 2019, "Music
+Transformer".
 
 `S` steps, `V` voices, `B` rows, `t` tokens.
 """
@@ -79,9 +80,7 @@ def from_rows(rows: NDArray[Any]) -> Piece:
 def phases(piece: Piece, steps: int) -> NDArray[np.int64]:
     """[S] the place of each step in its bar, from 0 on."""
     out = np.empty(steps, np.int64)
-    for (begin, a, b), following in zip(
-        piece.meters, [*(m[0] for m in piece.meters[1:]), steps * STEP], strict=True
-    ):
+    for (begin, a, b), following in zip(piece.meters, [*(m[0] for m in piece.meters[1:]), steps * STEP], strict=True):
         first, last = round(begin / STEP), min(steps, round(following / STEP))
         if first < last:
             out[first:last] = np.arange(last - first) % bar_of(a, b)
@@ -118,7 +117,7 @@ class Voices:
             if len(counts) > 1 or len(p.programs) > MOST_VOICES or DRUMS in p.programs:
                 return False
             off = np.abs(p.notes[:, ONSET] / STEP - np.rint(p.notes[:, ONSET] / STEP)) > 0.2
-            pitch, struck = rolled(p, len(p.programs))
+            _, struck = rolled(p, len(p.programs))
             if off.mean() > OFF_GRID or struck.sum() < 0.98 * len(p.notes):
                 return False
         return bool(counts)
@@ -128,7 +127,8 @@ class Voices:
         """margin: semitones below and above the data's pitches that tokens are made for."""
         low, high, longest, again, voices = 127, 0, 0, False, 1
         bars: set[int] = set()
-        tempi, programs = [], (0,)
+        tempi: list[float] = []
+        programs: tuple[int, ...] = (0,)
         for p in pieces:
             voices, programs = (len(p.programs), p.programs) if len(p.programs) > voices else (voices, programs)
             pitch, struck = rolled(p, len(p.programs))
@@ -213,14 +213,17 @@ class Voices:
         mask = torch.zeros(self.voices + 1, dtype=torch.bool)
         mask[0] = True
         mask[torch.tensor(voices) + 1] = True
-        return x, torch.cat([torch.tensor([True]), mask.repeat((len(x) - 2) // (self.voices + 1)), torch.tensor([True])])
+        return x, torch.cat(
+            [torch.tensor([True]), mask.repeat((len(x) - 2) // (self.voices + 1)), torch.tensor([True])]
+        )
 
     def state(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in state.items()})
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+        return cls(**kept)
 
 
 def _meters(marks: NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:

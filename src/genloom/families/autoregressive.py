@@ -397,8 +397,8 @@ def build(
     inputs = Inputs(
         tokens.vocab + (2 if config.infill else 0), config.width, ngrams=ngrams, rows=config.ngram_rows,
         classes=classes, boundary=None if tokens.stream else tokens.bos,
-        neighbours=tokenizer.neighbours() if tokenizer else config.neighbours, positions=tokenizer.length if tokenizer else 0,
-        parts=tokenizer.parts() if tokenizer else None,
+        neighbours=tokenizer.neighbours() if tokenizer else config.neighbours,
+        positions=tokenizer.length if tokenizer else 0, parts=tokenizer.parts() if tokenizer else None,
     )  # fmt: skip
     context = tokens.length if tokenizer else config.context
     if config.cell == "transformer":

@@ -22,19 +22,58 @@ from genloom.core.config import DataConfig, Settings, setting
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.guide import Guide
-from genloom.core.modality import Fingerprint, Modality
+from genloom.core.modality import Fingerprint, Modality, OwnFigure
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Tokens
 from genloom.data import midi, scores, synth
 from genloom.data.abc import read_abc
 from genloom.data.items import Source
-from genloom.data.midi import DURATION, ONSET, PITCH, TRACK, Piece
+from genloom.data.midi import DURATION, ONSET, PITCH, Piece
 from genloom.data.pianoroll import PianoRoll
 from genloom.data.remi import Remi
 from genloom.data.voices import STEP, Voices, from_rows
 from genloom.metrics import music as figures
 
 CODES: dict[str, type[Voices | Remi | PianoRoll]] = {c.kind: c for c in (Voices, Remi, PianoRoll)}
+DISTANCES = (
+    (
+        "pitch_class_distance",
+        "Distance of pitch classes",
+        "how long each degree of the scale sounds",
+        figures.pitch_classes,
+    ),
+    (
+        "interval_distance",
+        "Distance of melodic intervals",
+        "the steps and leaps of each track",
+        figures.melodic_intervals,
+    ),
+    (
+        "harmonic_distance",
+        "Distance of harmonic intervals",
+        "the intervals that sound together",
+        figures.harmonic_intervals,
+    ),
+    ("duration_distance", "Distance of durations", "the lengths of the notes", figures.durations),
+)
+QUALITIES = (
+    (
+        "scale_consistency",
+        "Scale consistency",
+        "Share of a piece's notes in the one scale that fits it best.",
+        "share",
+        figures.scale_consistency,
+    ),
+    ("groove", "Groove", "How alike the rhythms of neighbouring bars are.", "share", figures.groove),
+    ("polyphony", "Polyphony", "Pitches that sound together where any does.", "pitches", figures.polyphony),
+    (
+        "structure",
+        "Structure",
+        "Share of the bars that repeat an earlier one of their piece, in any key.",
+        "share",
+        figures.structure,
+    ),
+)
 LOOKED_AT = 200  # pieces from which the encoding is chosen
 COLOURS = ("#c8443c", "#2456a6", "#3d8c40", "#8a4fa3", "#c98a1b", "#1f8a8c", "#7a5c42", "#5a5a5a")
 
@@ -50,7 +89,9 @@ class MusicConfig(Settings):
         "Of tokens: voices are steps of sixteenths with a pitch for every voice, events are REMI; auto takes voices "
         "where all pieces have as many, of one note at a time.",
     )
-    bpe: int | None = setting(None, "Tokens of a vocabulary of byte pairs of events; none: events.", unit="tokens", ge=64)
+    bpe: int | None = setting(
+        None, "Tokens of a vocabulary of byte pairs of events; none: events.", unit="tokens", ge=64
+    )
     steps: int = setting(64, "Length of a piano roll.", unit="sixteenths", ge=16, le=512)
     transpose: int = setting(0, "Largest random transposition in training.", unit="semitones", ge=0, le=12)
     sound: bool = setting(True, "Write a WAV file beside each MIDI file of samples.")
@@ -126,7 +167,11 @@ class Music(Modality[Piece]):
             encoding = "voices" if fits else "events"
         if encoding == "events" and config.bpe and config.transpose:
             raise InputError("byte pairs cannot be transposed; leave modality.bpe or modality.transpose out")
-        code = Voices.fit(train, config.transpose) if encoding == "voices" else Remi.fit(train, config.transpose, config.bpe)
+        code = (
+            Voices.fit(train, config.transpose)
+            if encoding == "voices"
+            else Remi.fit(train, config.transpose, config.bpe)
+        )
         chosen = config.model_copy(update={"form": "tokens", "encoding": encoding})
         return cls(chosen, code, (cls._notice(code, config),) if config.encoding == "auto" else ())
 
@@ -134,7 +179,9 @@ class Music(Modality[Piece]):
     def _notice(code: Voices | Remi, config: MusicConfig) -> str:
         if isinstance(code, Voices):
             count = f"{code.voices} voice{'s' if code.voices > 1 else ''}"
-            return f"all pieces have {count} on sixteenth notes: tokens are steps of them (modality.encoding=events for REMI)"
+            return (
+                f"all pieces have {count} on sixteenths: tokens are steps of them (modality.encoding=events for REMI)"
+            )
         return f"tokens are {code.vocab:,} events (REMI)"
 
     def encode(self, example: Piece) -> Tensor:
@@ -176,6 +223,23 @@ class Music(Modality[Piece]):
         """Notes, and steps of sixteenths."""
         return {"step": max(1, -(-example.end // STEP)), "note": max(1, len(example.notes))}
 
+    def figures(self) -> dict[str, OwnFigure]:
+        """Distances between what samples and held-out pieces have, and what pieces are like on their own."""
+        out = {
+            name: OwnFigure(
+                title,
+                f"How much {what} would have to change (total variation).",
+                "lower",
+                "share",
+                figures.distance(of),
+            )
+            for name, title, what, of in DISTANCES
+        }
+        return out | {
+            name: OwnFigure(title, meaning, "reference", unit, figures.each(of))
+            for name, title, meaning, unit, of in QUALITIES
+        }
+
     def traits(self) -> Mapping[str, str]:
         return {"playable": "Share that is a MIDI file with notes, which is read back note by note."}
 
@@ -193,7 +257,8 @@ class Music(Modality[Piece]):
         """MIDI files, each with a WAV file and a picture of the same name where settings ask for them. Raises
         GenloomError when the disk is full or the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
-        paths = []
+        paths: list[Path] = []
+        beside: list[Path] = []
         for name, example in zip(names, examples, strict=True):
             files = {".mid": midi.midi_bytes(example)}
             if self.config.sound and len(example.notes):
@@ -205,8 +270,8 @@ class Music(Modality[Piece]):
             for suffix, data_of in files.items():
                 path = folder / f"{name}{suffix}"
                 write_atomic(path, finish(path, data_of))
-                paths.append(path)
-        return paths
+                (paths if suffix == ".mid" else beside).append(path)
+        return [*paths, *beside]
 
     def show(self, examples: Sequence[Piece], columns: int | None = None) -> Pillow.Image:
         """Piano rolls, one below the other unless `columns` is given: a row for each semitone, a colour for each track,
