@@ -123,7 +123,7 @@ def test_transposing_moves_all_pitches_of_a_row_alike(kind: str) -> None:
 # -- events and rolls --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bpe", [None, 400])
+@pytest.mark.parametrize("bpe", [None, 600])
 def test_events_keep_instruments_tempi_and_meters(bpe: int | None) -> None:
     pieces = [read(band(i)) for i in range(6)]
     m = Music.fit(MusicConfig(bpe=bpe), pieces)

@@ -11,10 +11,13 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from genloom.core.errors import Unreadable
-from genloom.data.midi import Piece, library, read_midi
+from genloom.data.midi import DURATION, ONSET, QUARTER, Piece, library, read_midi
 
 MOST_BYTES, SECONDS = 1_000_000, 20
+GRID = QUARTER // 24  # ticks: divides thirty-seconds and triplets
 _TUNE = re.compile(r"^X:", re.MULTILINE)
 
 
@@ -50,4 +53,13 @@ def read_abc(raw: bytes) -> Piece:
         bars = len(re.findall(r"\|", found[0]))
         if len(errors) > max(2, bars // 4):
             raise Unreadable(f"the tune is in another dialect of ABC: {len(errors)} errors, first: {errors[0][:100]}")
-        return read_midi(out.read_bytes())
+        return _snapped(read_midi(out.read_bytes()))
+
+
+def _snapped(piece: Piece) -> Piece:
+    """The piece with its times on the grid of the notation: abc2midi begins notes a tick late and ends them early."""
+    notes = piece.notes.copy()
+    ends = np.rint((notes[:, ONSET] + notes[:, DURATION]) / GRID) * GRID
+    notes[:, ONSET] = np.rint(notes[:, ONSET] / GRID) * GRID
+    notes[:, DURATION] = np.maximum(GRID, ends - notes[:, ONSET])
+    return Piece(notes, piece.programs, piece.tempi, piece.meters)

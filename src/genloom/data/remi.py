@@ -8,10 +8,13 @@ before each note; Fradet et al. 2021, "MidiTok"; Fradet et al. 2023 (byte pairs 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -58,21 +61,25 @@ class Remi:
         of byte pairs, None for none."""
         pieces = list(pieces)
         programs = sorted({p for piece in pieces for p in piece.programs})
-        pitches = [int(v) for piece in pieces for v in np.unique(piece.pitched[:, PITCH])] or [60]
+        # MidiTok decodes percussion within the range of the other pitches only.
+        pitches = [int(v) for piece in pieces for v in np.unique(piece.notes[:, PITCH])]
         miditok = library()
         config = miditok.TokenizerConfig(
-            pitch_range=(max(0, min(pitches) - margin), min(128, max(pitches) + margin + 1)),
+            pitch_range=(max(0, min(pitches) - margin), min(127, max(pitches) + margin + 1)),
             beat_res={(0, BEATS): PER_BEAT}, num_velocities=8, use_tempos=True, use_time_signatures=True,
             time_signature_range=METERS, use_programs=True, programs=programs, remove_duplicated_notes=True,
-            special_tokens=["PAD", "BOS", "EOS"], drums_pitch_range=(0, 128), encode_ids_split="no",
+            special_tokens=["PAD", "BOS", "EOS"], drums_pitch_range=(0, 127), encode_ids_split="no",
         )  # fmt: skip
         tokenizer = miditok.REMI(config)
         own = cls(tokenizer, 0)
         if bpe is not None:
             if bpe <= len(tokenizer):
                 raise InputError(f"modality.bpe must be more than the {len(tokenizer)} tokens of this data without it")
-            rows = [tokenizer.encode(to_score(p), encode_ids=False).bytes for p in pieces]
-            tokenizer.train(vocab_size=bpe, model="BPE", iterator=[[row] for row in rows])
+            rows = [tokenizer.encode(to_score(p), encode_ids=False) for p in pieces]
+            for row in rows:
+                tokenizer.complete_sequence(row, complete_bytes=True)
+            with _to_stderr():
+                tokenizer.train(bpe, "BPE", iterator=[[row.bytes] for row in rows])
         own.longest = max(len(own.encode(p)) for p in pieces)
         return own
 
@@ -140,6 +147,19 @@ class Remi:
             path = Path(folder, "t.json")
             path.write_text(json.dumps(state["tokenizer"]), "utf-8")
             return cls(library().REMI(params=path), state["longest"])
+
+
+@contextlib.contextmanager
+def _to_stderr() -> Iterator[None]:
+    """Standard output goes to standard error: the trainer of byte pairs prints its progress."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 class EventGrammar:
