@@ -68,18 +68,17 @@ class Remi:
             pitch_range=(max(0, min(pitches) - margin), min(127, max(pitches) + margin + 1)),
             beat_res={(0, BEATS): PER_BEAT}, num_velocities=8, use_tempos=True, use_time_signatures=True,
             time_signature_range=METERS, use_programs=True, programs=programs, remove_duplicated_notes=True,
-            special_tokens=["PAD", "BOS", "EOS"], drums_pitch_range=(0, 127), encode_ids_split="no",
+            special_tokens=["PAD", "BOS", "EOS"], drums_pitch_range=(0, 127),
         )  # fmt: skip
         tokenizer = miditok.REMI(config)
         own = cls(tokenizer, 0)
         if bpe is not None:
             if bpe <= len(tokenizer):
                 raise InputError(f"modality.bpe must be more than the {len(tokenizer)} tokens of this data without it")
-            rows = [tokenizer.encode(to_score(p), encode_ids=False) for p in pieces]
-            for row in rows:
-                tokenizer.complete_sequence(row, complete_bytes=True)
+            bars = [tokenizer.encode(to_score(p), encode_ids=False).split_per_bars() for p in pieces]
+            words = [tokenizer._ids_to_bytes([bar.ids for bar in piece], as_one_str=True) for piece in bars]
             with _to_stderr():
-                tokenizer.train(bpe, "BPE", iterator=[[row.bytes] for row in rows])
+                tokenizer.train(bpe, "BPE", iterator=words)
         own.longest = max(len(own.encode(p)) for p in pieces)
         return own
 
