@@ -155,6 +155,17 @@ class HasTraits(Protocol):
     def shows_trait(self, name: str, example: Any) -> bool: ...
 
 
+@runtime_checkable
+class Completes(Protocol):
+    """A modality whose examples have parts, such as the voices of a piece, of which some can be given and the others
+    filled in. Asked only for Tokens."""
+
+    def given(self, example: Any, parts: str) -> tuple[Tensor, Tensor]:
+        """The encoded example and bool like it, True where it belongs to the `parts` that are kept. Raises
+        InputError."""
+        ...
+
+
 @dataclass(frozen=True)
 class OwnFigure:
     """A figure that people of one kind of data ask for. title, meaning, unit: as they are printed. direction: which way

@@ -205,6 +205,19 @@ class Music(Modality[Piece]):
             return []
         return [int(t) for t in self.code.encode(self.piece_at(text))[1:-1]]
 
+    def given(self, example: Piece, parts: str) -> tuple[Tensor, Tensor]:
+        """The tokens of a piece of which the voices `parts` are kept, as in "1" or "1,4", counted from the first. A
+        piece with fewer voices than the model's stands for the first ones. Raises InputError."""
+        if not isinstance(self.code, Voices):
+            raise InputError("voices can be filled in where tokens are steps of voices; see modality.encoding")
+        try:
+            kept = tuple(sorted({int(p) - 1 for p in parts.split(",")}))
+        except ValueError:
+            raise InputError(f"voices to keep are numbers such as 1 or 1,4; got {parts!r}") from None
+        if not kept or kept[0] < 0 or kept[-1] >= self.code.voices:
+            raise InputError(f"the model has the voices 1 to {self.code.voices}; got {parts!r}")
+        return self.code.known(example, kept)
+
     def piece_at(self, text: str) -> Piece:
         """The piece in a file. Raises InputError."""
         path = Path(text).expanduser()
