@@ -42,8 +42,7 @@ SETS = (
         at("", "sha256:f69dde5442cae76bb78b60872639f792175d91dd303965357161d883caf6ef25 480169 nottingham-midi.zip"),
         _nottingham,
         (
-            "ashover", "hpps", "jigs", "morris", "playford", "reelsa", "reelsd", "reelsh", "reelsm", "reelsr", "reelsu",
-            "slip", "waltzes", "xmas",
+            "ashover", "hpps", "jigs", "morris", "playford", "reels", "slip", "waltzes", "xmas",
         ),
         modality="music",
         note="a zip of the folder MIDI of its home, not published; its folder of ABC works too",
