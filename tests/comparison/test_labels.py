@@ -41,4 +41,4 @@ def test_the_shared_area_of_boxes() -> None:
 
 
 def test_wide_letters_count_as_wide() -> None:
-    assert width_of("模型") > 1.8 * width_of("ab")
+    assert width_of("模型") > 1.5 * width_of("ab")

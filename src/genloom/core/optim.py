@@ -39,7 +39,7 @@ def edge(module: nn.Module) -> nn.Module:
 def lazy(table: nn.Embedding) -> nn.Embedding:
     """Mark a large table of which a step uses few rows: only those move (SparseAdam), and no average is
     kept of it. The time of a step then does not depend on the table's size, and rows that are rarely used move
-    little."""
+    little. While `table.sparse` is False all rows move, at AdamW's learning rate."""
     table.sparse = True
     table.weight.lazy = True  # type: ignore[attr-defined]
     return table
@@ -120,8 +120,11 @@ class Optimiser:
                     {"params": [p for p in rest if id(p) in tables], "lr": config.table_lr, "weight_decay": 0.0},
                 ]
             self.parts.append(torch.optim.AdamW(groups, config.lr, betas, weight_decay=config.weight_decay, fused=True))
+        self.rows: dict[torch.optim.Optimizer, bool] = {}  # of lazy tables: whether it takes sparse gradients
         if rows:
-            self.parts.append(torch.optim.SparseAdam(rows, config.table_lr or config.lr, betas))
+            self.rows[torch.optim.SparseAdam(rows, config.table_lr or config.lr, betas)] = True
+            self.rows[torch.optim.AdamW(rows, config.lr, betas, weight_decay=0.0, fused=True)] = False
+            self.parts += self.rows
         if matrices:
             decay = config.weight_decay or 0.01
             self.parts.append(Muon(matrices, config.muon_lr, config.momentum, decay))
@@ -133,7 +136,20 @@ class Optimiser:
         for optimiser in self.parts:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * rate
+            kept = self._hidden(optimiser)
             optimiser.step()
+            for p, grad in kept:
+                p.grad = grad
+
+    def _hidden(self, optimiser: torch.optim.Optimizer) -> list[tuple[nn.Parameter, Tensor]]:
+        """Gradients of lazy tables that are the other optimiser's, taken away until it has stepped."""
+        if optimiser not in self.rows:
+            return []
+        params = [p for group in optimiser.param_groups for p in group["params"]]
+        others = [(p, p.grad) for p in params if p.grad is not None and p.grad.is_sparse != self.rows[optimiser]]
+        for p, _ in others:
+            p.grad = None
+        return others
 
     def zero_grad(self) -> None:
         for p in self.params:

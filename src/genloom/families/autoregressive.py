@@ -34,6 +34,7 @@ from genloom.nets.recurrent import CarriedStates, Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import Transformer
 
+OFTEN = 3  # longest n-gram of trainings so long that each is seen often: no row needs to move far at once then
 PACE = 30  # steps from which the epochs of the whole training are told
 
 
@@ -206,6 +207,7 @@ class Autoregressive(Family):
         left_out = self.config.ngram_dropout
         self.model.set_dropout(self.config.dropout * ramp, left_out * ramp, epochs if left_out else 0.0)
         self.model.inputs.longest = longest_ngram(epochs, clock, self.config.ngram_epochs)
+        self.model.inputs.often = self.model.inputs.longest <= OFTEN
         x, label = batch.x, self._labels(batch, rng)
         if self.config.infill:
             rearranged = rng.uniform("infill", len(x)) < self.config.infill

@@ -87,6 +87,7 @@ class Inputs(nn.Module):
         self.vocab, self.rows, self.boundary = vocab, rows, boundary
         self.left_out, self.epochs = 0.0, 0.0  # share of n-grams left out while training; epochs done
         self.longest = ngrams  # n-gram used while training
+        self.often = False  # whether the training sees the same few n-grams again and again
         self.token = _table(vocab, width)
         nn.init.normal_(self.token.weight, std=0.5)
         sizes = [min(rows, vocab**n) for n in range(2, ngrams + 1)]
@@ -134,7 +135,8 @@ class Inputs(nn.Module):
             row = self._row(key, back, table.num_embeddings - 1)
             if self.training and back + 1 > self.longest:
                 continue
-            if self.training:
+            table.sparse = not self.often
+            if self.training and not self.often:
                 row = self._leave_out(row, back, table.num_embeddings - 1)
             e = e + table(row)
         near = [whole[:, self.reach - back : self.reach - back + length] for back in self.neighbours]
