@@ -242,3 +242,17 @@ def test_a_prompt_is_a_file(tmp_path: Path) -> None:
 def test_byte_pairs_and_transposing_exclude_each_other() -> None:
     with pytest.raises(InputError, match="byte pairs cannot be transposed"):
         Music.fit(MusicConfig(encoding="events", bpe=500, transpose=3), [read(p) for p in chorales()["train"]])
+
+
+def test_a_synthesiser_that_fails_leaves_the_plain_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    font, program = tmp_path / "a.sf2", tmp_path / "fluidsynth"
+    font.write_bytes(b"font")
+    monkeypatch.setattr(synth, "soundfont", lambda: font)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    piece = read([[60]] * 4)
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    plain = synth.wav_bytes(piece)
+    assert plain[:4] == b"RIFF"
+    program.write_text('#!/bin/sh\ncp "$8" "$8.copy"; printf "RIFFdone" > "$6"\n')
+    assert synth.wav_bytes(piece) == b"RIFFdone"

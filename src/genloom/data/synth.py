@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import subprocess
+import tempfile
 import wave
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genloom.data.midi import DRUMS, DURATION, ONSET, PITCH, TRACK, VELOCITY, Piece, library, to_score
+from genloom.data.midi import DRUMS, DURATION, ONSET, PITCH, TRACK, VELOCITY, Piece, midi_bytes
 
 RATE = 44_100  # samples a second of a SoundFont's sound
 PLAIN_RATE = 22_050
+SECONDS = 120  # that fluidsynth may take
 RELEASE = 0.25  # seconds that a note sounds on
 FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/soundfonts")
 
@@ -32,29 +35,34 @@ def soundfont() -> Path | None:
 
 
 def wav_bytes(piece: Piece) -> bytes:
-    """A WAV file of 16 bits."""
-    font = soundfont()
-    samples = with_soundfont(piece, font) if font is not None else plain(piece)[None]
+    """A WAV file of 16 bits: by the program fluidsynth where it and a SoundFont are found, else by `plain`."""
+    program, font = shutil.which("fluidsynth"), soundfont()
+    played = with_soundfont(piece, program, font) if program and font is not None else None
+    if played is not None:
+        return played
+    samples = plain(piece)
     peak = float(np.abs(samples).max(initial=1e-9))
-    pcm = np.rint(samples.T * (0.9 * 32767 / peak)).astype("<i2")
     data = io.BytesIO()
     with wave.open(data, "wb") as f:
-        f.setnchannels(pcm.shape[1])
+        f.setnchannels(1)
         f.setsampwidth(2)
-        f.setframerate(RATE if font is not None else PLAIN_RATE)
-        f.writeframes(pcm.tobytes())
+        f.setframerate(PLAIN_RATE)
+        f.writeframes(np.rint(samples * (0.9 * 32767 / peak)).astype("<i2").tobytes())
     return data.getvalue()
 
 
-def with_soundfont(piece: Piece, font: Path) -> NDArray[Any]:
-    """[2, N] by the synthesiser of symusic."""
-    synthesiser = _synthesiser(str(font))
-    return np.asarray(synthesiser.render(to_score(piece), stereo=True), np.float32)
-
-
-@cache
-def _synthesiser(font: str) -> Any:
-    return library().Synthesizer(font, RATE)
+def with_soundfont(piece: Piece, program: str, font: Path) -> bytes | None:
+    """What fluidsynth makes of the piece; None where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        notes, out = Path(folder, "notes.mid"), Path(folder, "sound.wav")
+        notes.write_bytes(midi_bytes(piece))
+        order = [program, "-ni", "-q", "-r", str(RATE), "-F", out, font, notes]
+        try:
+            subprocess.run(order, capture_output=True, timeout=SECONDS, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        sound = out.read_bytes() if out.is_file() else b""
+        return sound if sound[:4] == b"RIFF" else None
 
 
 def plain(piece: Piece) -> NDArray[np.float32]:
