@@ -56,7 +56,7 @@ def with_soundfont(piece: Piece, program: str, font: Path) -> bytes | None:
     with tempfile.TemporaryDirectory() as folder:
         notes, out = Path(folder, "notes.mid"), Path(folder, "sound.wav")
         notes.write_bytes(midi_bytes(piece))
-        order = [program, "-ni", "-q", "-r", str(RATE), "-F", out, font, notes]
+        order = [program, "-ni", "-q", "-r", str(RATE), "-F", str(out), str(font), str(notes)]
         try:
             subprocess.run(order, capture_output=True, timeout=SECONDS, check=True)
         except (OSError, subprocess.SubprocessError):
