@@ -183,5 +183,7 @@ class Generator:
 
     family: Family
 
-    def sample_tensor(self, n: int, *, seed: int = 0, options: object = None) -> tuple[Tensor, None]:
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, given: object = None, options: object = None
+    ) -> tuple[Tensor, None]:
         return self.family.sample(n, Condition(), Rng(seed), None), None

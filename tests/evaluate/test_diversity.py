@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
@@ -30,7 +29,9 @@ class Heated(Bigram):
 class Drawing:
     family: Heated
 
-    def sample_tensor(self, n: int, *, seed: int = 0, options: Any = None) -> tuple[Tensor, None]:
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, given: object = None, options: object = None
+    ) -> tuple[Tensor, None]:
         f, asked = self.family, Heated.Options(**(options or {}))
         p = (f.log_p / asked.temperature).softmax(1)
         p = (1 - asked.noise) * p + asked.noise / len(p)

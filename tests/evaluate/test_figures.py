@@ -168,7 +168,9 @@ class Replay:
         self.data, self.family = data, torch.nn.Linear(1, 1)
         self.family.honours = lambda: frozenset(honoured)  # type: ignore[assignment]
 
-    def sample_tensor(self, n: int, *, seed: int = 0, options: object = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, given: object = None, options: object = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = np.random.default_rng(seed).permutation(len(self.data.train))[:n]
         return self.data.train.x[rows], torch.from_numpy(self.data.train.labels[rows])
 

@@ -84,7 +84,9 @@ def test_drawing_is_timed_and_kept() -> None:
     class Generator:
         family = torch.nn.Linear(1, 1)
 
-        def sample_tensor(self, n: int, *, seed: int = 0, options: object = None) -> tuple[torch.Tensor, None]:
+        def sample_tensor(
+            self, n: int, *, seed: int = 0, given: object = None, options: object = None
+        ) -> tuple[torch.Tensor, None]:
             return torch.full((n,), float(seed)), None
 
     watched = Watched(Generator())  # type: ignore[arg-type]

@@ -31,7 +31,9 @@ class Given:
         self.x, self.labels, self.family = x, labels, torch.nn.Linear(1, 1)
         self.family.honours = lambda: frozenset({"label"})  # type: ignore[assignment]
 
-    def sample_tensor(self, n: int, *, seed: int = 0, options: object = None) -> tuple[Tensor, Tensor]:
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, given: object = None, options: object = None
+    ) -> tuple[Tensor, Tensor]:
         return self.x[:n], self.labels[:n]
 
 
@@ -141,7 +143,9 @@ def test_texts_that_are_all_the_same() -> None:
     row = data.train.batch(np.array([0])).x.expand(60, -1)
 
     class Same(Generator):
-        def sample_tensor(self, n: int, *, seed: int = 0, options: object = None) -> tuple[Tensor, None]:
+        def sample_tensor(
+            self, n: int, *, seed: int = 0, given: object = None, options: object = None
+        ) -> tuple[Tensor, None]:
             return row[:n], None
 
     found = evaluated(Same(Bigram(data)), data, Plain(), n=60)

@@ -339,7 +339,9 @@ class Replay:
         self.x, self.family = x, torch.nn.Linear(1, 1)
         self.family.honours = lambda: frozenset()  # type: ignore[assignment]
 
-    def sample_tensor(self, n: int, *, seed: int = 0, options: object = None) -> tuple[Tensor, None]:
+    def sample_tensor(
+        self, n: int, *, seed: int = 0, given: object = None, options: object = None
+    ) -> tuple[Tensor, None]:
         return self.x[:n], None
 
 

@@ -48,7 +48,7 @@ def test_the_warm_up_is_cross_entropy_per_place() -> None:
     family = gan(dropout=0.0, ngram_dropout=0.0, drop_label=0.0)
     (update,) = family.updates(batch(), Clock(0, 0.0), Rng(0))
     b = batch()
-    logits = family.generator(b.x[:, :-1], b.condition.label[:, None].expand(-1, 4))  # type: ignore[index]
+    logits = family.generator(b.x[:, :-1], Condition(label=b.condition.label[:, None].expand(-1, 4)))  # type: ignore[index]
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), b.x[:, 1:].flatten())
     torch.testing.assert_close(update.loss, expected)
 
@@ -171,7 +171,7 @@ def test_likelihood_is_that_of_the_generator() -> None:
     b = batch()
     condition = Condition(label=b.condition.label)
     nats = family.surprise(b.x, condition)
-    logits = family.generator(b.x[:, :-1], b.condition.label)
+    logits = family.generator(b.x[:, :-1], Condition(label=b.condition.label))
     by_hand = -logits.log_softmax(-1).gather(-1, b.x[:, 1:, None])[..., 0]
     torch.testing.assert_close(nats, by_hand * (b.x[:, 1:] != 0))
     torch.testing.assert_close(family.nll(b, Rng(0)), nats.sum(1))

@@ -18,7 +18,10 @@ from genloom.core.errors import Unreadable
 from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Tokens, check_batch, spec_from_json, spec_to_json
+from genloom.data.midi import midi_bytes
+from genloom.data.voices import from_rows
 from genloom.modalities import find_modality, modality_names
+from scores import chorale
 
 
 def pictures() -> list[bytes]:
@@ -57,7 +60,14 @@ def structures() -> list[bytes]:
     return [line.encode() for line in lines]
 
 
-RAW: dict[str, Callable[[], list[bytes]]] = {"image": pictures, "molecule": structures, "text": texts}
+def scores() -> list[bytes]:
+    """Six MIDI files of four voices."""
+    return [midi_bytes(from_rows(np.array(chorale(i, 1 + i % 2)))) for i in range(6)]
+
+
+RAW: dict[str, Callable[[], list[bytes]]] = {
+    "image": pictures, "molecule": structures, "music": scores, "text": texts,
+}  # fmt: skip
 MODALITIES = modality_names()
 
 

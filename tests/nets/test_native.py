@@ -93,7 +93,7 @@ def forced(net: SequenceModel, x: Tensor, given: Condition, first: int, lib: cty
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_its_logits_are_the_models_whatever_is_read_at_once(cell: str, variant: str, compiled: ctypes.CDLL) -> None:
     net = model(cell, **VARIANTS[variant])
-    x = text(5, net.inputs.vocab)
+    x = text(5, net.inputs.base)
     given = CONDITIONS.get(variant, Condition())
     with torch.no_grad():
         expected = torch.log_softmax(net(x, given), 2)
@@ -114,7 +114,7 @@ def test_a_rows_numbers_are_equal_to_the_last_bit_whatever_is_computed_with_it(
     cell: str, variant: str, compiled: ctypes.CDLL
 ) -> None:
     net = model(cell, **VARIANTS[variant])
-    x = text(70, net.inputs.vocab)
+    x = text(70, net.inputs.base)
     with torch.no_grad():
         given = Condition(properties=torch.randn(70, 2) if variant == "properties" else None)
         whole = forced(net, x, given, 9, compiled)

@@ -67,6 +67,11 @@ def sample(
         list[str] | None,
         typer.Option("--stop", help="End a text before this; \\n is a line break; repeat for several."),
     ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option("--known", metavar="FILE", help="Keep parts of this example, such as a melody; fill in the rest."),
+    ] = None,
+    keep: Annotated[str, typer.Option("--keep", help="The parts of --known to keep: voices, as in 1 or 1,4.")] = "1",
     stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
     no_mark: NoMark = False,
     sets: Sets = None,
@@ -91,6 +96,9 @@ def sample(
         "n": number, "label": label or None, "seed": seed, "options": options, "properties": properties,
         "source": sources,
     }  # fmt: skip
+    if known is not None:
+        _complete(trained, known, keep, asked, out, not no_mark, json)
+        return
     if is_text and out is None:
         texts = trained.sample(
             number, label=label or None, seed=seed, options=options, prompt=_escapes(prompt), suffix=_escapes(suffix),
@@ -134,6 +142,24 @@ def _source_texts(source: str | None, file: Path | None) -> list[str] | None:
     if not lines:
         raise InputError(f"{file} is empty; it needs a source on each line")
     return lines
+
+
+def _complete(
+    run: Run, path: Path, keep: str, asked: dict[str, Any], out: Path | None, mark: bool, as_json: bool
+) -> None:
+    """Write samples in which parts of the example in a file are kept."""
+    example = _read(path, run)
+    examples = run.complete(
+        example, keep, asked["n"], label=asked["label"], seed=asked["seed"], options=asked["options"]
+    )
+    asked = {**asked, "known": sha256_of(path), "keep": keep}
+    marker = run.marker("complete", asked, mark=mark, notify=say)
+    folder = _folder(out, run, "complete")
+    stems = [f"{i:06d}-{path.stem}" for i in range(len(examples))]
+    marker.places = {stem: (i, None) for i, stem in enumerate(stems)}
+    paths = run.modality.write(examples, folder, stems, marker)
+    marker.record(folder)
+    _written("sample", run, paths, as_json, asked)
 
 
 def _escapes(text: str) -> str:

@@ -263,6 +263,17 @@ class TakesSource(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """A modality whose examples have parts, such as the voices of a piece, of which some can be given and the others
+    filled in. Asked only for Tokens."""
+
+    def given(self, example: Any, parts: str) -> tuple[Tensor, Tensor]:
+        """The encoded example and bool like it, True where it belongs to the `parts` that are kept. Raises
+        InputError."""
+        ...
+
+
+@runtime_checkable
 class HasGrammar(Protocol):
     """A modality of sequences whose samples can be kept valid while they are generated. Asked only for Tokens."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import cache_root
+from genloom.data import catalog_music
 from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
 from genloom.data.catalog_molecules import MOLECULES
 from genloom.data.catalog_texts import SETS
@@ -279,4 +280,4 @@ _SETS = (
         _plain_files,
     ),
 )
-_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS, *MOLECULES)}
+_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS, *MOLECULES, *catalog_music.SETS)}

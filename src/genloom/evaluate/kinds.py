@@ -67,6 +67,9 @@ SEQUENCE_KINDS = {
         "nats",
     ),
     "bits_per_byte": Kind("Bits per byte", "The size to which the model compresses held-out data.", "lower", "bits"),
+    "nats_per_step": Kind(
+        "Nats per step", "The same for each sixteenth note of music, all voices together.", "lower", "nats"
+    ),
     "perplexity": Kind(
         "Perplexity", "The number of equally likely tokens that would surprise as much.", "lower", "tokens"
     ),

@@ -102,8 +102,10 @@ class Autoregressive(Family):
     class Options(decoding.Options):
         """Settings of one call to sample."""
 
-        fill: Literal["exactly", "at most"] = setting(
-            "exactly", "Whether a gap gets as many tokens as it has, or up to that many."
+        fill: Literal["exactly", "at most", "in place"] = setting(
+            "exactly",
+            "Whether a gap gets as many tokens as it has, or up to that many; in place: every known token stays where "
+            "it is, in any number of gaps, and what comes after a gap is not foreseen.",
         )
 
     accepts = (Tokens, Grid)
@@ -333,6 +335,9 @@ class Autoregressive(Family):
         device, given = self.model.weight.device, condition
         if self.tokenizer is not None and options.max_tokens is not None:
             raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
+        if options.fill == "in place" and given.known is not None:
+            start, _ = decoding.begin(n, self.tokens, given, None, device)
+            return start, start.tokens.shape[1] - 1
         if given.known is not None and given.mask is not None and not infilling.is_prefix(given.mask):
             if not self.config.infill:
                 raise InputError(
@@ -349,7 +354,8 @@ class Autoregressive(Family):
         decoded."""
         if self.tokenizer is not None:
             return self.tokenizer.grids(tokens - FIRST, condition.label if self.classes else None)
-        if condition.mask is not None and not infilling.is_prefix(condition.mask):
+        gaps = condition.mask is not None and not infilling.is_prefix(condition.mask)
+        if gaps and options.fill != "in place":
             return infilling.closed(tokens, condition, self.tokens, self.hole, self.fill, options.fill == "exactly")
         if self.tokens.stream:
             return tokens

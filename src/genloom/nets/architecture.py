@@ -30,6 +30,10 @@ class Architecture(Settings):
         ge=1,
         le=6,
     )
+    neighbours: tuple[int, ...] = setting(
+        (), "Distances back at which each token has an embedding of its own too, as of the same voice before.",
+        unit="tokens",
+    )  # fmt: skip
     ngram_rows: int = setting(2**15, "Rows of the table of each n; rarer n-grams share rows.", ge=64)
     ngram_base: int | None = setting(
         None, "Vocabulary by which n-grams are numbered; comes with --from, whose vocabulary may have grown.", ge=1
@@ -62,7 +66,8 @@ def build(
     inputs = Inputs(
         tokens.vocab + marks, config.width, ngrams=config.ngrams or (4 if tokenizer is None else 1),
         rows=config.ngram_rows, classes=len(condition.classes), properties=len(condition.properties),
-        boundary=None if tokens.stream else tokens.bos, neighbours=tokenizer.neighbours() if tokenizer else (),
+        boundary=None if tokens.stream else tokens.bos,
+        neighbours=tokenizer.neighbours() if tokenizer else config.neighbours,
         positions=tokenizer.length if tokenizer else places, parts=tokenizer.parts() if tokenizer else None,
         base=config.ngram_base,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from genloom.core.config import RunConfig, Settings, resolve, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
-from genloom.core.modality import Modality
+from genloom.core.modality import Completes, Modality
 from genloom.core.rng import Rng, derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import Tokens, spec_from_json
@@ -223,6 +223,28 @@ class Run:
         steps = family.steps(1, condition, rng, chosen, guide)
         tokens = (int(step.tokens[0]) for step in islice(steps, begin - 1, None))
         return pieces(self.modality.decode, tokens, stop)
+
+    def complete(
+        self,
+        example: Any,
+        parts: str,
+        n: int = 1,
+        *,
+        label: str | int | Sequence[str | int] | None = None,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """n examples in which the `parts` of an example are kept, such as "1" for the first voice of a piece, and the
+        others are filled in. example: raw or already read. Raises InputError where there are no such parts."""
+        if not isinstance(self.modality, Completes) or not isinstance(self.family, HasSteps):
+            raise InputError(f"{self.name} cannot fill in parts of an example; models of music in voices can")
+        read = type(self.modality).read(example, self.modality.config)
+        known, mask = self.modality.given(read, parts)
+        chosen = self._options({**(options or {}), "fill": "in place"})
+        guide = guide_for(self.modality, (), 1)
+        condition = Condition(known=known[None], mask=mask[None])
+        x = generate(self.family, n, self.label_indices(label, n, seed), seed, chosen, condition, guide)
+        return [self.modality.decode(row) for row in x]
 
     @torch.no_grad()
     def surprise(
