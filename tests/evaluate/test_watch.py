@@ -82,6 +82,7 @@ def test_a_model_that_learns_lines_by_heart_is_stopped(tmp_path: Path) -> None:
         **QUICK, "data.test": 0.45, "train.batch": 8, "train.audit_share": 1.0, "train.audit_times": 4,
         "modality.unit": "line", "modality.tokenizer": "char", "family.cell": "lstm", "family.width": 32,
         "family.hidden": 128, "family.context": 64, "family.ngram_rows": 1024, "family.dropout": 0.0,
+        "family.ngram_epochs": 0.0, "family.ngram_dropout": 0.0,
     }  # fmt: skip
     heard = Heard()
     run = genloom.train(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError
-from genloom.nets import decoding, stepping
+from genloom.nets import stepping
 from genloom.nets.decoding import Filters, Start, generate
 from genloom.nets.native import library
 from genloom.nets.native.stepping import NativeStepper, supports
@@ -142,7 +142,7 @@ def test_generating_past_the_context_equals_pytorchs_step(cell: str, monkeypatch
         made.append(type(out := begin(*given)))
         return out
 
-    monkeypatch.setattr(decoding, "begin", noted)
+    monkeypatch.setattr(stepping, "begin", noted)
     fast, logp = run(net, start, u)
     with library.using("torch"):
         slow, other = run(net, start, u)

@@ -62,12 +62,15 @@ def explain(
     if len(paths) > MOST_FILES:
         raise InputError(f"{len(paths)} files are too many to look at; give at most {MOST_FILES}")
     _check(trained, latents, text, by)
+    given = [(part, path.name) for path in paths for part in _read(path, trained)]
+    if len(given) > MOST_FILES:
+        raise InputError(f"{len(given)} examples are too many to look at; give at most {MOST_FILES}")
     asked = Asked(
         nearest=bool(files) or not (latents or text),
         latents=latents or not (files or text),
         surprise=bool(text) or not (files or latents),
         n=n, k=k, seed=seed, features=by == "features",
-        examples=tuple(_read(p, trained) for p in paths), names=tuple(p.name for p in paths),
+        examples=tuple(part for part, _ in given), names=tuple(name for _, name in given),
         texts=tuple(_escapes(t) for t in text or []),
     )  # fmt: skip
     data, missing = (None, "") if text and not (files or latents) else data_or_reason(trained, against, say)

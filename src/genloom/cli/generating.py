@@ -148,7 +148,7 @@ def _complete(
     run: Run, path: Path, keep: str, asked: dict[str, Any], out: Path | None, mark: bool, as_json: bool
 ) -> None:
     """Write samples in which parts of the example in a file are kept."""
-    example = _read(path, run)
+    example = _read(path, run)[0]
     examples = run.complete(
         example, keep, asked["n"], label=asked["label"], seed=asked["seed"], options=asked["options"]
     )

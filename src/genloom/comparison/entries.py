@@ -61,7 +61,9 @@ def contenders(models: Sequence[str], recipes: Sequence[str], kind: str) -> list
     out += [Contender(find_recipe(r)()["model"], r) for r in recipes]
     if not models and not recipes:
         form = find_modality(kind).forms[0]
-        out = [Contender(n) for n in names(FAMILIES) if form in find_family(n).accepts]
+        # A family that begins with a model of somebody else's needs one: --from is not for comparisons.
+        known = [n for n in names(FAMILIES) if n != "pretrained"]
+        out = [Contender(n) for n in known if form in find_family(n).accepts]
     twice = next((c for i, c in enumerate(out) if c in out[:i]), None)
     if twice is not None:
         raise InputError(f"{twice.label} is named twice; name each model or recipe once, and use --seeds for repeats")

@@ -21,7 +21,7 @@ from genloom.core.config import RunConfig, Settings, resolve, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
-from genloom.core.modality import Completes, Modality
+from genloom.core.modality import Modality
 from genloom.core.rng import Rng, derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import Tokens, spec_from_json
@@ -31,8 +31,10 @@ from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
 from genloom.run.asking import Values, asked_for, labels_for
+from genloom.run.completing import completed
 from genloom.run.generate import file_part, generate, not_empty, save_shown
 from genloom.run.prompting import columns, cut, guide_for, pieces
+from genloom.run.summaries import summary_of
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
@@ -101,18 +103,7 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """What `list runs` and `describe` show."""
-        m = self.manifest
-        return {
-            "name": self.name,
-            "path": str(self.path),
-            "model": self.config.model,
-            "modality": self.config.kind,
-            "recipe": self.config.recipe,
-            "data": m.get("data", {}).get("name"),
-            "classes": list(self.classes),
-            "parameters": m.get("parameters", {}),
-            **{k: m.get(k) for k in ("steps", "seconds", "started", "finished")},
-        }
+        return summary_of(self.name, self.path, self.config, self.classes, self.manifest)
 
     def _options(self, options: Mapping[str, Any] | None) -> Settings:
         return validate(self.family.Options, options or {}, "options")
@@ -236,15 +227,7 @@ class Run:
     ) -> list[Any]:
         """n examples in which the `parts` of an example are kept, such as "1" for the first voice of a piece, and the
         others are filled in. example: raw or already read. Raises InputError where there are no such parts."""
-        if not isinstance(self.modality, Completes) or not isinstance(self.family, HasSteps):
-            raise InputError(f"{self.name} cannot fill in parts of an example; models of music in voices can")
-        read = type(self.modality).read(example, self.modality.config)
-        known, mask = self.modality.given(read, parts)
-        chosen = self._options({**(options or {}), "fill": "in place"})
-        guide = guide_for(self.modality, (), 1)
-        condition = Condition(known=known[None], mask=mask[None])
-        x = generate(self.family, n, self.label_indices(label, n, seed), seed, chosen, condition, guide)
-        return [self.modality.decode(row) for row in x]
+        return completed(self, example, parts, n, self.label_indices(label, n, seed), seed, options)
 
     @torch.no_grad()
     def surprise(
@@ -308,12 +291,7 @@ class Run:
         return paths
 
     def marker(
-        self,
-        task: str,
-        asked: Mapping[str, Any],
-        *,
-        mark: bool = True,
-        notify: Callable[[str], None] = lambda _: None,
+        self, task: str, asked: Mapping[str, Any], *, mark: bool = True, notify: Callable[[str], None] = lambda _: None
     ) -> Marker:
         """What puts marks into the files of one batch. asked: everything that decides them besides the run.
 
