@@ -68,6 +68,8 @@ def _of_memory(data: Any) -> str:
         return "image"  # whose source says what is wrong
     x, _ = pair(data)
     first = next(iter(x), None) if isinstance(x, list) or getattr(x, "ndim", 0) == 1 else None
+    if isinstance(first, dict):
+        return "text"
     if not isinstance(first, str):
         return "image"
     heads = [(str(i), str(e)[: 2**14].encode("utf-8", "replace")) for i, e in enumerate(list(x)[:HEADS])]
