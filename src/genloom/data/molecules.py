@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -47,19 +47,18 @@ class Reading:
 @lru_cache(2**17)
 def read_smiles(text: str, how: Reading) -> str:
     """The canonical SMILES of a SMILES. Raises Unreadable with RDKit's reason."""
-    chem = rdkit()
-    mol = chem.MolFromSmiles(text)
-    if mol is None or not mol.GetNumAtoms():
-        raise Unreadable(_why(lambda: chem.MolFromSmiles(text)))
-    return _canonical(mol, how)
+    return _read(rdkit().MolFromSmiles, text, how)
 
 
 def read_block(block: str, how: Reading) -> str:
     """The canonical SMILES of a record of an SDF file. Raises Unreadable with RDKit's reason."""
-    chem = rdkit()
-    mol = chem.MolFromMolBlock(block)
+    return _read(rdkit().MolFromMolBlock, block, how)
+
+
+def _read(parse: Callable[[str], Any], text: str, how: Reading) -> str:
+    mol = parse(text)
     if mol is None or not mol.GetNumAtoms():
-        raise Unreadable(_why(lambda: chem.MolFromMolBlock(block)))
+        raise Unreadable(_why(lambda: parse(text)))
     return _canonical(mol, how)
 
 
