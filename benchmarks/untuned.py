@@ -2,8 +2,10 @@
 
     python benchmarks/untuned.py --data clothing-small --budget 100
 
---limit N takes the first N training images of the set as a flat folder (a few hundred pictures of one's own). Writes
-results/untuned-DATA.json. Time is CPU time of the process on one thread, so that other work does not change the result.
+--limit N takes the first N training images of the set as a flat folder (a few hundred pictures of one's own); samples
+are then judged against the 1,000 images after them, as 30 held-out ones allow no figure. A finished run in --out is
+judged, not trained. Writes results/untuned-DATA.json. Time is CPU time of the process on one thread, so that other work
+does not change the result.
 """
 
 from __future__ import annotations
@@ -30,13 +32,18 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 }
 
 
-def flat_folder(name: str, limit: int, folder: Path) -> Path:
-    """The first `limit` training images of a set, written as PNG files into one folder."""
+OTHERS = 1000
+
+
+def flat_folder(name: str, first: int, last: int, folder: Path) -> Path:
+    """Training images `first` to `last` of a set, written as PNG files into one folder."""
+    import numpy as np
+
     from genloom.core.config import DataConfig
     from genloom.data.prepare import prepare
 
     data = prepare(name, "image", {}, DataConfig())
-    batch = next(data.train.batches(limit, limit))
+    batch = data.train.batch(np.arange(first, min(last, len(data.train))))
     data.modality.write([data.modality.decode(x) for x in batch.x], folder, [f"{i:04d}" for i in range(len(batch))])
     return folder
 
@@ -57,12 +64,18 @@ def main() -> None:
     import genloom
 
     torch.set_num_threads(1)
-    source = a.data if a.limit is None else str(flat_folder(a.data, a.limit, a.out / f"{a.data}-{a.limit}"))
+    source, against = a.data, None
+    if a.limit is not None:
+        source = str(flat_folder(a.data, 0, a.limit, a.out / f"{a.data}-{a.limit}"))
+        against = str(flat_folder(a.data, a.limit, a.limit + OTHERS, a.out / f"{a.data}-others"))
     results: dict[str, Any] = {}
     for name in a.model or CANDIDATES:
         out = a.out / f"{Path(source).name}-{name}"
-        run = genloom.train(source, budget=a.budget, out=out, **CANDIDATES[name])
-        evaluation = run.evaluate(n=1000).to_json()
+        if (out / "model.safetensors").exists():
+            run = genloom.load(out)
+        else:
+            run = genloom.train(source, budget=a.budget, out=out, **CANDIDATES[name])
+        evaluation = run.evaluate(against, n=1000).to_json()
         results[name] = {
             "figures": {
                 f["name"]: {k: f[k] for k in ("value", "interval", "ceiling", "floor", "n")}
