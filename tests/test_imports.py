@@ -26,6 +26,7 @@ ROWS = [
     {"api"},
     {"comparison"},
     {"progress", ""},  # "" is genloom/__init__.py
+    {"studio"},
     {"cli"},
     {"__main__"},
 ]
@@ -116,7 +117,7 @@ def test_no_file_is_too_long() -> None:
     assert not long, f"more than {MOST_LINES} lines: {long}"
 
 
-HEAVY = ("torch", "sklearn", "scipy", "numpy", "tensorboard")
+HEAVY = ("torch", "sklearn", "scipy", "numpy", "tensorboard", "fastapi", "uvicorn")
 
 
 @pytest.mark.parametrize(
