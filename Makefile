@@ -30,8 +30,9 @@ demo: $(STAMP)
 	@echo "  $(BIN)/genloom train PATH/TO/YOUR/IMAGES --model flow --budget 10m"
 	@echo "  $(BIN)/genloom list recipes"
 
+# A process a core with a thread each; the tests of a file stay together, as they share what was trained for them.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
