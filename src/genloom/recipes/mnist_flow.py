@@ -13,6 +13,6 @@ def recipe() -> dict[str, Any]:
     return {
         "model": "flow",
         "kind": "image",
-        "family": {"autoguidance": 1.5},
+        "family": {"autoguidance": 1.35},
         "train": {"budget": 600.0, "batch": 128},
     }
