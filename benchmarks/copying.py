@@ -10,7 +10,6 @@ are MNIST's test images in all three. Writes results/copying.json. Time is CPU t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-RESULTS = Path(__file__).parent / "results"
 FEW, SHARES = 200, (0.0, 0.01, 0.05, 0.2)
 KEPT = ("verdict", "rate", "interval", "p_value", "samples")
 
@@ -34,7 +32,7 @@ def main() -> None:
 
     import numpy as np
     import torch
-    from records import command, cpu_model
+    from records import command, keep, machine
 
     import genloom
     from genloom.core.config import DataConfig
@@ -90,9 +88,7 @@ def main() -> None:
         found = audit_grids(x, data, None)
         record[f"{share:.0%} planted"] = {k: found.get(k) for k in KEPT}
         print(share, record[f"{share:.0%} planted"], flush=True)
-    record |= {"genloom": genloom.__version__, "torch": torch.__version__, "cores": os.cpu_count(), "cpu": cpu_model()}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "copying.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(keep("copying", record | machine()))
 
 
 if __name__ == "__main__":

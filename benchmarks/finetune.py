@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from records import keep, machine
 from torch.nn.utils.rnn import pad_sequence
 
 import genloom
@@ -100,10 +100,8 @@ def main() -> None:
     summary["full_below_scratch_with_unknown_as_one"] = round(1 - c["full"] / c["scratch"], 4)
     print(json.dumps(summary))
     if given.out:
-        machine = {"cpu": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
         about = {"few": given.few, "held_out": len(held_out), "others": len(others), "seed": 0}
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps({**about, "machine": machine, "models": result, **summary}, indent=1) + "\n")
+        keep(given.out.stem, {**about, "models": result, **summary, **machine()}, given.out.parent)
 
 
 if __name__ == "__main__":

@@ -13,23 +13,20 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from records import command, cpu_model
+from records import RESULTS, command, keep, machine
 
 from genloom.provenance import Batch, Identity, Mark, Marker, credentials, mark
 from genloom.provenance.identity import new_pem, read_identity
 
-RESULTS = Path(__file__).parent / "results"
 DEFAULTS: dict[str, Any] = {"builder": {"thumbnail": {"enabled": True}}, "verify": {"verify_after_sign": True}}
 MARK = Mark("mnist-flow", "sample", "ab" * 32, seed=0, index=0, label="7")
 
@@ -107,11 +104,9 @@ def main() -> None:
         "files": arguments.number,
         "pixels": f"{arguments.size}x{arguments.size}x1",
         "figures": figures,
-        "cpu": cpu_model(),
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in ("c2pa-python", "cryptography")}},
+        **machine("c2pa-python", "cryptography"),
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "marking.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    keep("marking", document, arguments.out)
     print(json.dumps(figures, indent=2))
 
 

@@ -12,16 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -42,7 +39,7 @@ def main() -> None:
 
     import torch
     from judge import Judge
-    from records import command, cpu_model
+    from records import command, keep, machine
 
     import genloom
     from genloom.core.config import parse_sets
@@ -86,16 +83,9 @@ def main() -> None:
             k: manifest[k]
             for k in ("steps", "seconds", "examples_per_second", "data_wait", "skipped", "parameters", "precision")
         },
-        "versions": {"genloom": genloom.__version__, **{n: version(n) for n in ("torch", "numpy")}},
-        "python": platform.python_version(),
-        "threads": 1,
-        "cores": os.cpu_count(),
-        "cpu": cpu_model(),
+        **machine(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"mnist_quality-{a.recipe}-{a.seed}{'-steps' if a.steps else ''}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    print(path)
+    print(keep(f"mnist_quality-{a.recipe}-{a.seed}{'-steps' if a.steps else ''}", record))
 
 
 if __name__ == "__main__":

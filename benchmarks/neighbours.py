@@ -13,12 +13,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from records import command, cpu_model
+from records import RESULTS, command, keep, machine
 
 from genloom.metrics.neighbours import nearest
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -43,12 +40,9 @@ def main() -> None:
         "width": arguments.width,
         "neighbours": times,
         "megabytes": {"peak": round(peak / 1024), "before": round(before / 1024)},
-        "threads": torch.get_num_threads(),
-        "cpu": cpu_model(),
-        "torch": torch.__version__,
+        **machine(),
     }
-    path = arguments.out / f"neighbours-{arguments.rows}-{arguments.width}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    keep(f"neighbours-{arguments.rows}-{arguments.width}", record, arguments.out)
     print(json.dumps(record, indent=2))
 
 

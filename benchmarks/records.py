@@ -1,10 +1,16 @@
-"""What every record of a benchmark says of how it was made."""
+"""What every record of a benchmark says of how it was made, and where records are kept."""
 
 from __future__ import annotations
 
+import json
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def command(script: str, arguments: Sequence[str]) -> str:
@@ -16,6 +22,27 @@ def command(script: str, arguments: Sequence[str]) -> str:
         elif not argument.startswith("--out="):
             kept.append(argument)
     return " ".join(["python", f"benchmarks/{script}", *kept])
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Versions of Python, genloom, torch, numpy and `packages`; threads, cores and processor."""
+    import torch
+
+    names = ("genloom", "torch", "numpy", *packages)
+    return {
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "cpu": cpu_model(),
+    }
+
+
+def keep(name: str, record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
+    """Write a record as folder/name.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    return path
 
 
 def cpu_model() -> str:

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from records import keep, machine
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -30,7 +28,6 @@ from genloom.core.spec import Tokens
 from genloom.families.autoregressive import Autoregressive
 from genloom.nets.native import library
 
-RESULTS = Path(__file__).parent / "results"
 TOKENS, VOCAB = 256, 65
 SIZES = ((4, 128, 4), (6, 384, 6))  # layers, width, heads
 GOALS = {(128, 1): 4.0, (128, 32): 1.8, (384, 1): 1.3, (384, 32): 1.4}
@@ -146,27 +143,11 @@ def main() -> None:
         "milliseconds_6x384": waits,
         "command": "OMP_NUM_THREADS=1 python benchmarks/text_decoding.py",
         "clock": "CPU seconds of one thread; milliseconds are wall clock",
-        "versions": {
-            "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-        },
-        "processor": processor(),
         "load_average": round(os.getloadavg()[0], 1),
-        "cores": os.cpu_count(),
-        "threads": 1,
-    }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "text_decoding.json"
-    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        **machine("transformers"),
+    }
     print(json.dumps(document, indent=2))
-    print(path)
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    print(keep("text_decoding", document))
 
 
 if __name__ == "__main__":

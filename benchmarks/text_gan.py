@@ -15,16 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-RESULTS = Path(__file__).parent / "results"
 DATA = "coco-captions"
 RECIPES = {"sequence_gan": "captions-gan", "vae": "sentence-vae", "autoregressive": "text-bpe"}
 # Zhu et al. 2018, table of COCO image captions: MLE, BLEU-2 to 5 on the test split and self-BLEU-2 to 5.
@@ -49,7 +46,7 @@ def main() -> None:
         time.perf_counter = time.process_time
 
     import torch
-    from records import command, cpu_model
+    from records import command, keep, machine
 
     import genloom
     from genloom.core.config import DataConfig, parse_sets
@@ -110,19 +107,14 @@ def main() -> None:
         said = said.replace(str(path), path.name)
     record = {
         "command": said,
-        
         "data": DATA, "seed": a.seed, "budget_seconds": a.budget, "clock": a.clock, "n": a.n,
         "references": len(references), "published": PUBLISHED, "real": real.to_json(),
         "curves": {name: [p.to_json() for p in points] for name, points in curves.items()},
         "above_published_at_equal_self_bleu": over, "against_its_start_at_equal_self_bleu": compared,
         "training": trainings,
-        "versions": {"genloom": genloom.__version__, **{n: version(n) for n in ("torch", "numpy")}},
-        "python": platform.python_version(), "threads": 1, "cores": os.cpu_count(), "cpu": cpu_model(),
+        **machine(),
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"text_gan-{a.name or f'{a.budget:g}-{a.seed}'}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    print(path)
+    print(keep(f"text_gan-{a.name or f'{a.budget:g}-{a.seed}'}", record))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import keep, machine
 
 from genloom.metrics.ngrams import (
     Units,
@@ -34,7 +34,6 @@ from genloom.metrics.ngrams import (
 from genloom.metrics.verbatim import Text
 
 ORDERS = (2, 3, 4, 5)
-RESULTS = Path(__file__).parent / "results"
 
 
 def timed(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
@@ -139,14 +138,10 @@ def main() -> None:
         "nltk": beside_nltk(samples, references, arguments.first),
         "sacrebleu": beside_sacrebleu(samples, references, arguments.first),
         "command": "python benchmarks/text_metrics.py --data texygen",
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "threads": 1,
+        **machine("nltk", "sacrebleu"),
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "text_metrics.json"
-    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     print(json.dumps(document, indent=2))
-    print(path)
+    print(keep("text_metrics", document))
 
 
 if __name__ == "__main__":

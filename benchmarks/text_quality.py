@@ -16,17 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-RESULTS = Path(__file__).parent / "results"
 WINDOW = 64
 
 
@@ -52,7 +49,7 @@ def main() -> None:
     import numpy as np
     import torch
     from plain_gpt import PlainGPT, train
-    from records import command, cpu_model
+    from records import command, keep, machine
 
     import genloom
     from genloom.core.batch import Condition
@@ -126,13 +123,9 @@ def main() -> None:
         "windows_of": WINDOW, "validation_tokens": held_out.total,
         "training": {k: manifest[k] for k in ("steps", "seconds", "parameters", "precision")},
         "plain_gpt": record_peer,
-        "versions": {"genloom": genloom.__version__, **{n: version(n) for n in ("torch", "numpy")}},
-        "python": platform.python_version(), "threads": 1, "cores": os.cpu_count(), "cpu": cpu_model(),
+        **machine(),
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"text_quality-{a.data}-{run.config.recipe}-{a.budget:g}-{a.seed}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    print(path)
+    print(keep(f"text_quality-{a.data}-{run.config.recipe}-{a.budget:g}-{a.seed}", record))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,14 @@ does not change the result.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-RESULTS = Path(__file__).parent / "results"
 CANDIDATES: dict[str, dict[str, Any]] = {
     "flow": {"model": "flow"},
     "latent-flow": {"model": "flow", "settings": {"family.latent": True}},
@@ -59,7 +55,7 @@ def main() -> None:
     time.perf_counter = time.process_time
 
     import torch
-    from records import command, cpu_model
+    from records import command, keep, machine
 
     import genloom
 
@@ -91,14 +87,9 @@ def main() -> None:
         "budget_seconds": a.budget,
         "clock": "cpu",
         "results": results,
-        "versions": {"genloom": genloom.__version__, **{n: version(n) for n in ("torch", "numpy")}},
-        "python": platform.python_version(),
-        "threads": 1,
-        "cores": os.cpu_count(),
-        "cpu": cpu_model(),
+        **machine(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"untuned-{label}.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(keep(f"untuned-{label}", record))
 
 
 if __name__ == "__main__":
