@@ -46,7 +46,8 @@ def fields(config: type[Settings], section: str, values: Mapping[str, Any] | Non
 def _fields(
     schema: Mapping[str, Any], known: Mapping[str, Any], prefix: str, values: Mapping[str, Any]
 ) -> Iterator[Field]:
-    defaults = schema.get("default") if isinstance(schema.get("default"), dict) else {}
+    whole = schema.get("default")
+    defaults: Mapping[str, Any] = whole if isinstance(whole, dict) else {}
     for name, own in schema.get("properties", {}).items():
         variants = [_resolved(v, known) for v in own.get("anyOf", [own])]
         none = any(v.get("type") == "null" for v in variants)

@@ -1,7 +1,7 @@
 """Work in processes of their own that outlive page, browser and server: trainings, looks at data, evaluations.
 
-A job is a folder: job.json (what was asked), process.json (which process does it), log.txt (what it said). Whether it is
-at work is read from there, so any server, also one started later, knows it.
+A job is a folder: job.json (what was asked), process.json (which process does it), log.txt (what it said). Whether it
+is at work is read from there, so any server, also one started later, knows it.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def models(kind: str, words: Words) -> list[Model]:
         if any(issubclass(form, family.accepts) for form in forms):
             told = (sys.modules[family.__module__].__doc__ or "").split("\n\n")[0].replace("\n", " ").strip()
             out.append(Model(name, words.find(f"model.{name}", told)))
-    return out
+    return sorted(out, key=lambda m: m.name != default_model(kind))
 
 
 def recipes(kind: str, model: str, data: str, words: Words) -> list[Recipe]:

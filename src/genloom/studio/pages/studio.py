@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from pathlib import Path
 
 from genloom.studio.pages.curves import Curves
@@ -14,3 +16,4 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         self.space = Workspace(folder)
         self.curves = Curves(self.space.own / "curves")
+        threading.Thread(target=importlib.import_module, args=("genloom.api",), daemon=True).start()  # takes seconds

@@ -93,7 +93,7 @@ def plan(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
         settings=asked["settings"], seed=asked["seed"], notify=notices.append,
     )  # fmt: skip
     memory = peak_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    return {**found.to_json(), "notices": [*notices, *found.notices], "memory": memory}
+    return {**found.to_json(), "notices": list(dict.fromkeys([*notices, *found.notices])), "memory": memory}
 
 
 TASKS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {"inspect": inspect, "plan": plan}
