@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from genloom import __version__
-from genloom.cli import comparing, explaining, generating, inspecting, lookup, optimising, provenance, training
+from genloom.cli import comparing, explaining, generating, inspecting, lookup, optimising, pages, provenance, training
 from genloom.cli.output import fail, unexpected
 from genloom.core.errors import GenloomError, InputError, Interrupted
 
@@ -41,6 +41,7 @@ generating.register(app)
 explaining.register(app)
 optimising.register(app)
 lookup.register(app)
+pages.register(app)
 provenance.register(app)
 
 
