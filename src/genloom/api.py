@@ -21,10 +21,11 @@ from genloom.core.errors import InputError, Interrupted
 from genloom.core.family import Family
 from genloom.core.files import Finish, as_is
 from genloom.core.loop import Loop
+from genloom.core.modality import Modality
 from genloom.core.observe import History, Observer, TensorBoard
 from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
-from genloom.core.spec import Grid, Row, Tokens
+from genloom.core.spec import KINDS, Grid, Row, Tokens
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
@@ -100,7 +101,8 @@ def _layers(
             f"the recipe {recipe} is for the model {find_recipe(recipe)()['model']}, not {model}; leave --model out"
         )
     given.setdefault("kind", find_kind(data))
-    given.setdefault("model", DEFAULT_MODELS[find_modality(given["kind"]).forms[0]])
+    form = given.get("modality", {}).get("form")
+    given.setdefault("model", DEFAULT_MODELS[KINDS.get(str(form), find_modality(given["kind"]).forms[0])])
     train = given.get("train", {})
     if budget is not None:
         train = {**train, "budget": seconds(budget), "steps": None}
@@ -124,7 +126,7 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _job(data: Any, values: Mapping[str, Any], notify: Callable[[str], None]) -> _Job:
     family, modality = find_family(values["model"]), find_modality(values["kind"])
-    layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
+    layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
     # Settings are checked before the data is read: a slip should not cost a minute.
     checked = resolve(layers, modality.Config, family.Config)
     prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
@@ -138,10 +140,16 @@ def _job(data: Any, values: Mapping[str, Any], notify: Callable[[str], None]) ->
         notify(f"starting from the recipe {suited}, which suits this data; --recipe chooses another")
         start = {k: v for k, v in find_recipe(suited)().items() if k in ("family", "train")}
         start["train"] = {k: v for k, v in start.get("train", {}).items() if k not in ("budget", "steps")}
-        layers = [layers[0], start, {"recipe": suited}, *layers[1:]]
+        layers = [*layers[:2], start, {"recipe": suited}, *layers[2:]]
     config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
     return _Job(prepared, config, family(prepared.modality.spec, config.family, prepared.condition))
+
+
+def _form_section(modality: type[Modality[Any]], family: type[Family]) -> dict[str, Any]:
+    """Of a modality with several forms, the first that the family takes."""
+    form = next((name for f in modality.forms for name, cls in KINDS.items() if f is cls and f in family.accepts), None)
+    return {"modality": {"form": form}} if len(modality.forms) > 1 and form is not None else {}
 
 
 def _data_section(data: Any) -> dict[str, Any]:
@@ -369,7 +377,7 @@ def inspect(
         raise InputError("say what to look at: a folder, a file, an archive or a name from `genloom list data`")
     values = _layers(data, model, recipe, budget, steps, settings, config, seed)
     family, modality = find_family(values["model"]), find_modality(values["kind"])
-    layers = [{"train": dict(family.train_defaults)}, values, _data_section(data)]
+    layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
     checked = resolve(layers, modality.Config, family.Config)
     found = survey(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
     if found.failure:

@@ -6,11 +6,13 @@ A modality is one file in `genloom.modalities`; its file name is its name. It ne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, Union, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.config import Settings
@@ -18,7 +20,7 @@ from genloom.core.files import Finish, as_is
 from genloom.core.finding import Inspector
 from genloom.core.guide import Guide
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid, Spec
+from genloom.core.spec import KINDS, Grid, Spec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +48,8 @@ Example = TypeVar("Example")
 class Modality(ABC, Generic[Example]):
     """One kind of data. Concrete modalities are final; made by `fit` or `from_state`.
 
-    forms: the spec classes that it can make, the default first. shows_text: what `show` returns is text.
+    forms: the spec classes that it can make, the default first; with several its Config has the setting `form`
+    (`form_of`). shows_text: what `show` returns is text.
     """
 
     Config: ClassVar[type[Settings]]
@@ -106,6 +109,13 @@ class Modality(ABC, Generic[Example]):
     def from_state(cls, state: dict[str, Any]) -> Self: ...
 
 
+def form_of(cls: type[Modality[Any]], config: Any) -> type:
+    """The spec class that the modality makes with this config: that of its setting `form` ("tokens", "grid"), else the
+    first of its forms."""
+    form = getattr(config, "form", None)
+    return cls.forms[0] if form is None else KINDS[form]
+
+
 @runtime_checkable
 class Sequential(Protocol):
     """A modality whose spec is Tokens."""
@@ -144,8 +154,35 @@ class HasTraits(Protocol):
     def shows_trait(self, name: str, example: Any) -> bool: ...
 
 
+@dataclass(frozen=True)
+class OwnFigure:
+    """A figure that people of one kind of data ask for. title, meaning, unit: as they are printed. direction: which way
+    is better; "reference" is as near to real data as possible.
+
+    measure(examples, others): one number, or an array [len(examples)] of which the mean is the figure and has an
+    interval; nan where it cannot be told. others: held-out examples, or with `against` "training" the training
+    examples; never empty. Both are decoded when first asked for.
+    """
+
+    title: str
+    meaning: str
+    direction: Literal["lower", "higher", "reference"]
+    unit: str
+    measure: Callable[[Sequence[Any], Sequence[Any]], float | NDArray[np.float64]]
+    against: Literal["held-out", "training"] = "held-out"
+
+
+@runtime_checkable
+class HasFigures(Protocol):
+    """A modality whose people judge samples by figures of their own, beside those of the spec."""
+
+    def figures(self) -> Mapping[str, OwnFigure]:
+        """The figures by name; none where they make no sense."""
+        ...
+
+
 @runtime_checkable
 class HasGrammar(Protocol):
-    """A modality of sequences whose samples can be kept valid while they are generated."""
+    """A modality of sequences whose samples can be kept valid while they are generated. Asked only for Tokens."""
 
     def grammar(self) -> Guide: ...

@@ -84,12 +84,12 @@ class Row:
 
 
 Spec = Grid | Tokens | Row
-_KINDS: dict[str, type] = {"grid": Grid, "tokens": Tokens, "row": Row}
+KINDS: dict[str, type] = {"grid": Grid, "tokens": Tokens, "row": Row}
 
 
 def spec_to_json(spec: Spec) -> dict[str, Any]:
     """A JSON object that `spec_from_json` turns back into an equal spec."""
-    kind = next(name for name, cls in _KINDS.items() if isinstance(spec, cls))
+    kind = next(name for name, cls in KINDS.items() if isinstance(spec, cls))
     return {"kind": kind, **asdict(spec)}
 
 
@@ -100,7 +100,7 @@ def spec_from_json(data: dict[str, Any]) -> Spec:
         return Row(tuple(Span(**span) for span in fields["spans"]))
     if kind == "grid":
         fields["shape"] = tuple(fields["shape"])
-    spec: Spec = _KINDS[kind](**fields)
+    spec: Spec = KINDS[kind](**fields)
     return spec
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import DataConfig, Settings, validate
 from genloom.core.discover import module
-from genloom.core.modality import Modality
+from genloom.core.modality import Modality, form_of
 from genloom.core.spec import Tokens
 from genloom.data import cache
 from genloom.data.build import Broken, Builder
@@ -112,7 +112,7 @@ def prepare(
     if damaged:
         notify("the prepared data in the cache were damaged and are made again")
     if entry is None:
-        builder = SequenceBuilder if cls.forms[0] is Tokens else Builder
+        builder = SequenceBuilder if form_of(cls, settings) is Tokens else Builder
         entry = cache.build(key, lambda folder: builder(source, cls, settings, config, notify).fill(folder))
     prepared = _opened(entry, source.name, cls, source.notices)
     cache.alias(_key(source, kind, prepared.modality.config, config), key)

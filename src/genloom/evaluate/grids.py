@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,17 @@ from torch import Tensor
 from genloom.core.errors import InputError
 from genloom.core.rng import derive
 from genloom.core.spec import Grid, check_batch
-from genloom.evaluate.contracts import Classifies, Data, FeatureSpace
+from genloom.evaluate.contracts import Classifies, Data, FeatureSpace, Split
 from genloom.evaluate.evaluation import Evaluation, Figure, Measured, figure_of
 from genloom.evaluate.features import drawn, features_of
 from genloom.evaluate.kinds import GRID_KINDS
+from genloom.evaluate.own import OwnSides, of_split, of_tensor, own_figures
 from genloom.evaluate.shared import (
     CLASS_FIGURES,
     MOST_REFERENCE,
     MOST_RESAMPLED,
     NOTHING_HELD,
+    Joined,
     describe,
     distances,
     notices_on,
@@ -68,6 +71,7 @@ def judge_grids(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpac
     measured["ceiling"] = {k: v for k, v in measured["ceiling"].items() if k not in classes}
     measured["ceiling"] |= _measure(real, reference, space, classes, resample=False)
     figures = [_assemble(name, measured, sides, len(reference), space) for name in wanted]
+    figures += own_figures(data.modality, _own_sides(x, data, spec, held_out, seed))
     notices = notices_on(data, splits, len(reference), len(sides["ceiling"]), len(x))
     return Evaluation(
         tuple(figures),
@@ -107,8 +111,30 @@ def _side(features: Tensor, labels: Tensor | None) -> Side:
     return Side(features.numpy(), None if labels is None else labels.numpy())
 
 
+def _own_sides(x: Tensor, data: Data, spec: Grid, held_out: Split | Joined, seed: int) -> OwnSides:
+    n, modality = len(x), data.modality
+    return OwnSides(
+        samples=of_tensor(lambda: x, n, modality),
+        ceiling=of_split(data.train, n, derive(seed, "ceiling"), modality),
+        floor=of_tensor(lambda: torch.cat(list(_noise(data, spec, n, seed))), n, modality),
+        held=of_split(held_out, n, derive(seed, "held"), modality),
+        reference=of_split(held_out, MOST_REFERENCE, derive(seed, "reference"), modality),
+        training=of_split(data.train, len(data.train), 0, modality),
+    )
+
+
 def _baseline(space: FeatureSpace, data: Data, spec: Grid, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
     """Features of n examples of independent Gaussian values fitted to the training split; labels as in training."""
+    features = torch.cat([space(x) for x in _noise(data, spec, n, seed)])
+    known = data.train.labels
+    if known is None:
+        return features, None
+    rows = np.random.Generator(np.random.PCG64(derive(seed, "floor"))).integers(len(known), size=n)
+    return features, torch.from_numpy(known[rows])
+
+
+def _noise(data: Data, spec: Grid, n: int, seed: int) -> Iterator[Tensor]:
+    """Those n examples, in pieces."""
     total = squares = torch.zeros(spec.shape, dtype=torch.float64)
     count = 0
     for batch in drawn(data.train, MOST_REFERENCE, derive(seed, "baseline")):
@@ -117,15 +143,9 @@ def _baseline(space: FeatureSpace, data: Data, spec: Grid, n: int, seed: int) ->
     mean = total / count
     deviation = (squares / count - mean * mean).clamp(min=0).sqrt()
     generator = torch.Generator().manual_seed(derive(seed, "floor"))
-    out = []
     for i in range(0, n, 250):
         noise = torch.randn(min(250, n - i), *spec.shape, generator=generator)
-        out.append(space(as_written(mean.float() + deviation.float() * noise, spec)))
-    known = data.train.labels
-    if known is None:
-        return torch.cat(out), None
-    rows = np.random.Generator(np.random.PCG64(derive(seed, "floor"))).integers(len(known), size=n)
-    return torch.cat(out), torch.from_numpy(known[rows])
+        yield as_written(mean.float() + deviation.float() * noise, spec)
 
 
 def _applies(name: str, space: FeatureSpace, labels: Tensor | None) -> bool:

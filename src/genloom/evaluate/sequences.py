@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from genloom.core.errors import InputError
-from genloom.core.modality import HasTraits, Modality, Sequential
+from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import derive
 from genloom.core.spec import Tokens, check_batch
 from genloom.data.sequences import Sequences
@@ -20,11 +20,11 @@ from genloom.evaluate.contracts import Data, FeatureSpace, Generator
 from genloom.evaluate.copying import Training, most_alike
 from genloom.evaluate.evaluation import Evaluation, Figure, Measured, figure_of
 from genloom.evaluate.features import features_of
-from genloom.evaluate.kinds import SEQUENCE_KINDS, Kind
+from genloom.evaluate.kinds import SEQUENCE_KINDS
 from genloom.evaluate.likelihoods import Likelihoods, likelihoods
+from genloom.evaluate.own import OwnSides, of_sequences, own_figures
 from genloom.evaluate.passages import (
     contents,
-    decoded,
     drawn,
     from_rows,
     held_out,
@@ -44,7 +44,7 @@ from genloom.evaluate.shared import (
     notices_on,
     too_small,
 )
-from genloom.metrics.intervals import block_jackknife, mean_error, normal_interval, wilson_interval
+from genloom.metrics.intervals import block_jackknife, mean_error, normal_interval
 from genloom.metrics.ngrams import (
     Share,
     Units,
@@ -124,11 +124,15 @@ def judge_sequences(
         "floor": baseline(train, samples, seed),
         "held": drawn(held, n, derive(seed, "held")),
     }
+    own_sides = OwnSides(
+        **{name: of_sequences(s, modality) for name, s in sides.items()},
+        reference=of_sequences(reference, modality), training=of_sequences(train, modality),
+    )  # fmt: skip
     judged = _Judged.of(sides, reference, train, modality, space, seed)
     measured = {name: judged.measure(name) for name in sides}
     figures = list(scored.figures) if scored else []
     figures += [f for name in SEQUENCE_KINDS if (f := judged.figure(name, measured)) is not None]
-    figures += trait_figures(sides, modality, len(reference))
+    figures += own_figures(modality, own_sides)
     notices = notices_on(data, splits, len(reference), len(sides["ceiling"]), n)
     if spec.stream:
         few = [f"{len(reference)} held-out pieces are few: the figures are rough"] if len(reference) < 50 else []
@@ -151,25 +155,6 @@ def judge_sequences(
         seconds=round(time.perf_counter() - begin, 2),
         passages=most_alike(samples, judged.training, modality),
     )
-
-
-def trait_figures(sides: dict[str, Sequences], modality: Modality[Any], reference: int) -> list[Figure]:
-    """Shares of the samples that keep the forms of their kind of data, beside those of real ones."""
-    if not isinstance(modality, HasTraits):
-        return []
-    out = []
-    for name, meaning in modality.traits().items():
-
-        def share(side: str, name: str = name) -> Measured:
-            s = sides[side]
-            kept = sum(modality.shows_trait(name, decoded(s, modality, i)) for i in range(len(s))) / len(s)
-            return kept, wilson_interval(kept, len(s))
-
-        kind = Kind(name.replace("_", " ").capitalize(), meaning, "reference", "share")
-        own, real, floor = share("samples"), share("ceiling"), share("floor")
-        counts = (len(sides["samples"]), reference)
-        out.append(figure_of(name, own, real, floor, counts, "the examples themselves", kind=kind))
-    return out
 
 
 def baseline(train: Sequences, like: Sequences, seed: int) -> Sequences:

@@ -51,7 +51,8 @@ class Both:
 
 def guide_for(modality: Modality[Any], stops: Sequence[str], begin: int) -> Guide | None:
     """The modality's grammar, if it has one, and the stops, if there are any."""
-    grammar = modality.grammar() if isinstance(modality, HasGrammar) else None
+    sequences = isinstance(modality.spec, Tokens)
+    grammar = modality.grammar() if sequences and isinstance(modality, HasGrammar) else None
     if not any(stops):
         return grammar
     stop = StopAt(modality, stops, begin)
