@@ -88,8 +88,9 @@ def test_written_examples_are_read_back(name: str, tmp_path: Path) -> None:
     cls, modality, examples = fitted(name)
     decoded = [modality.decode(modality.encode(e)) for e in examples[:2]]
     paths = modality.write(decoded, tmp_path, ["猫-1", "b"])
-    assert [p.stem for p in paths] == ["猫-1", "b"] and {p.suffix for p in paths} <= cls.extensions
-    for path, example in zip(paths, decoded, strict=True):
+    own = paths[:2]  # a file each; after them there may be files that hold all of them
+    assert [p.stem for p in own] == ["猫-1", "b"] and {p.suffix for p in own} <= cls.extensions
+    for path, example in zip(own, decoded, strict=True):
         again = cls.read(path.read_bytes(), modality.config)
         torch.testing.assert_close(modality.encode(again), modality.encode(example), atol=0.01, rtol=0)
 

@@ -94,7 +94,8 @@ class Modality(ABC, Generic[Example]):
         self, examples: Sequence[Example], folder: Path, names: Sequence[str], finish: Finish = as_is
     ) -> list[Path]:
         """Write examples in the format that people of the field open; names are file stems. Each file's bytes pass
-        through `finish`, which puts the mark of generated content in."""
+        through `finish`, which puts the mark of generated content in. Returns the file of each example, then those that
+        hold several."""
 
     @abstractmethod
     def show(self, examples: Sequence[Example], columns: int | None = None) -> Shown:
@@ -178,6 +179,16 @@ class HasFigures(Protocol):
 
     def figures(self) -> Mapping[str, OwnFigure]:
         """The figures by name; none where they make no sense."""
+        ...
+
+
+@runtime_checkable
+class Recognises(Protocol):
+    """A modality (the class) that knows its files by their contents where their ending is that of any text."""
+
+    @classmethod
+    def recognises(cls, name: str, head: bytes) -> bool:
+        """Whether the file called `name` that begins with `head` (64 KB) is of this kind."""
         ...
 
 
