@@ -44,7 +44,23 @@ def texts() -> list[bytes]:
     return [t.encode() for t in lines]
 
 
-RAW: dict[str, Callable[[], list[bytes]]] = {"image": pictures, "text": texts}
+def levels() -> list[bytes]:
+    """Six levels of 5 rows, of several widths and one too low."""
+    out = []
+    for i in range(6):
+        wide = 6 + i % 3
+        rows = [
+            "-" * wide,
+            "-" * (wide - 1) + "?",
+            "-E" + "-" * (wide - 2),
+            "#" * (i + 1) + "-" * (wide - i - 1),
+            "#" * wide,
+        ]
+        out.append("\n".join(rows[i == 5 :]).encode())
+    return out
+
+
+RAW: dict[str, Callable[[], list[bytes]]] = {"image": pictures, "level": levels, "text": texts}
 MODALITIES = modality_names()
 
 

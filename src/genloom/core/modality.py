@@ -135,6 +135,15 @@ class Sequential(Protocol):
 
 
 @runtime_checkable
+class FillsGaps(Protocol):
+    """A modality of sequences that knows how long a gap between given parts is where nobody says."""
+
+    def gap(self, before: int, after: int) -> int:
+        """Tokens between so many tokens of contents before and after."""
+        ...
+
+
+@runtime_checkable
 class Inspects(Protocol):
     """A modality that knows what to look for in data before a training (`genloom inspect`)."""
 
@@ -153,6 +162,15 @@ class HasTraits(Protocol):
         ...
 
     def shows_trait(self, name: str, example: Any) -> bool: ...
+
+
+@runtime_checkable
+class Repairs(HasTraits, Protocol):
+    """A modality that can change an example a little so that it shows a trait."""
+
+    def repair(self, name: str, example: Any) -> Any:
+        """An example that shows the trait, as like the given one as can be found."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import cache_root
 from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
+from genloom.data.catalog_levels import SETS as LEVELS
 from genloom.data.catalog_texts import SETS
 from genloom.data.items import Items, Source
 
@@ -278,4 +279,4 @@ _SETS = (
         _plain_files,
     ),
 )
-_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS)}
+_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS, *LEVELS)}

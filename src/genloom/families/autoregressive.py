@@ -345,15 +345,17 @@ class Autoregressive(Family):
         known, mask = condition.known, condition.mask
         if not self.tokens.stream and bool((known[:, 0] == self.tokens.bos).all()):
             known, mask = known[:, 1:], mask[:, 1:]
+        marks = 0
         if not infilling.is_prefix(mask):
             if not self.config.infill:
                 raise InputError(
                     "the model was trained without infilling: only a prompt can be given; see family.infill"
                 )
             known, mask = infilling.with_gap(known, mask, self.hole, self.fill, self.tokens.pad)
+            marks = 2
         given = torch.cat([torch.ones_like(first, dtype=torch.bool), mask], 1)
         longest = int(mask.sum(1).max())
-        room = options.max_tokens or max(1, known.shape[1] - longest, self.tokens.length - 1 - longest)
+        room = options.max_tokens or max(1, known.shape[1] - longest, self.tokens.length - 1 + marks - longest)
         return decoding.Start(torch.cat([first, known], 1), given, label), longest + room
 
     def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:

@@ -159,7 +159,8 @@ def _again(
         signed.record(folder)
     if not marker.entries:
         raise GenloomError(f"{entry['name']} could not be made again: nothing was written")
-    return str(marker.entries[0]["sha256"]), str(marker.entries[0]["name"])
+    again = next((e for e in marker.entries if e["name"] == entry["name"]), marker.entries[0])
+    return str(again["sha256"]), str(again["name"])
 
 
 def _enough(spec: Spec, n: int, index: int) -> int:

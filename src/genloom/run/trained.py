@@ -144,8 +144,7 @@ class Run:
         return generate(self.family, n, labels, seed, chosen, known, guide), labels
 
     def _given(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition | None:
-        room = getattr(options, "max_tokens", None) or 64
-        return given(self.family, self.modality, prompt, suffix, room, notify)
+        return given(self.family, self.modality, prompt, suffix, getattr(options, "max_tokens", None), notify)
 
     def sample(
         self,
