@@ -57,6 +57,13 @@ def sample(
         list[str] | None,
         typer.Option("--stop", help="End a text before this; \\n is a line break; repeat for several."),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="TRAIT", help="Keep samples with this trait alone, such as playable; see docs."),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="With --only: change what lacks the trait a little, not draw it again.")
+    ] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
     no_mark: NoMark = False,
     sets: Sets = None,
@@ -80,7 +87,7 @@ def sample(
     if is_text and out is None:
         texts = trained.sample(
             number, label=label or None, seed=seed, options=options, prompt=_escapes(prompt), suffix=_escapes(suffix),
-            stop=stops, notify=say,
+            stop=stops, only=only, repair=repair, notify=say,
         )  # fmt: skip
         if json:
             emit({"schema": "genloom.sample/1", "run": trained.path, **asked, "texts": texts})
@@ -89,7 +96,7 @@ def sample(
         return
     paths = trained.write_samples(
         number, out, label=label or None, seed=seed, options=options, grid=grid, prompt=_escapes(prompt),
-        suffix=_escapes(suffix), stop=stops, mark=not no_mark, notify=say,
+        suffix=_escapes(suffix), stop=stops, only=only, repair=repair, mark=not no_mark, notify=say,
     )  # fmt: skip
     _written("sample", trained, paths, json, asked)
 

@@ -165,8 +165,8 @@ class HasTraits(Protocol):
 
 
 @runtime_checkable
-class Repairs(HasTraits, Protocol):
-    """A modality that can change an example a little so that it shows a trait."""
+class Repairs(Protocol):
+    """A modality with traits that can change an example a little so that it shows a trait."""
 
     def repair(self, name: str, example: Any) -> Any:
         """An example that shows the trait, as like the given one as can be found."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genloom.data.catalog_files import Entry, at, fetch, known_digest
@@ -29,7 +30,24 @@ def _inside(pattern: str) -> Callable[[Entry, Wishes], Source]:
     return opened
 
 
+def _ruins(entry: Entry, wishes: Wishes) -> Source:
+    from genloom.data.texts import path_source
+
+    return path_source(Path(__file__).parent / "sets" / "ruins.txt", wishes)
+
+
 SETS = (
+    Entry(
+        "ruins",
+        "240 small platform levels of this project's own, 11x24 tiles, made by scripts/make_levels.py; needs no "
+        "download.",
+        "Apache-2.0",
+        "https://github.com/genloom",
+        240,
+        (),
+        modality="level",
+        texts=_ruins,
+    ),
     Entry(
         "mario-levels",
         "15 levels of Super Mario Bros. as tiles, cut into overlapping windows of 14x28; from the Video Game Level "

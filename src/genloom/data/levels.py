@@ -88,7 +88,7 @@ def looks_like_levels(head: bytes) -> bool:
     wide = [Counter(map(len, b)).most_common(1)[0][0] for b in blocks]
     even = sum(len(line) == w for b, w in zip(blocks, wide, strict=True) for line in b)
     tiles = sum(map(len, rows))
-    if min(map(len, blocks)) < LEAST or min(wide) < LEAST or even < 0.8 * len(rows) or "\t" in text:
+    if min(map(len, blocks)) < LEAST or min(wide) < LEAST or even < 0.7 * len(rows) or "\t" in text:
         return False
     if not tiles or len(set(text)) - 1 > min(MOST_KINDS, tiles // 8 + 2):
         return False

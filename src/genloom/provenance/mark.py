@@ -1,5 +1,5 @@
 """What a mark says, and the light mark inside a file: XMP in PNG and JPEG, INFO in WAV, a text event in MIDI, comments
-in OBJ and PLY.
+in OBJ, PLY and Tiled maps.
 
 A light mark is read by any tool of the format and costs about 1 KB, but proves nothing: anybody can write or remove it.
 Pixels, sound and notes are never touched.
@@ -21,6 +21,7 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 XAP = b"http://ns.adobe.com/xap/1.0/\0"
 # Comment lines: what begins one, and after how many lines of the file the mark may stand.
+TILED = ".tmx"  # a comment of XML
 COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2)}
 
 
@@ -52,7 +53,7 @@ def kind_of(data: bytes, suffix: str) -> str:
         return "wav"
     if data.startswith(b"MThd"):
         return "midi"
-    return suffix.lower() if suffix.lower() in COMMENTS else ""
+    return suffix.lower() if suffix.lower() in (*COMMENTS, TILED) else ""
 
 
 def put(data: bytes, suffix: str, mark: Mark) -> bytes:
@@ -72,6 +73,9 @@ def put(data: bytes, suffix: str, mark: Mark) -> bytes:
         return b"RIFF" + struct.pack("<I", len(body)) + body
     if kind == "midi":
         return _midi(data, facts.encode())
+    if kind == TILED:  # after the XML declaration; two hyphens would end the comment
+        head, _, rest = data.partition(b"\n")
+        return head + b"\n<!-- genloom " + facts.replace("--", "\\u002d-").encode() + b" -->\n" + rest
     if kind in COMMENTS:
         prefix, after = COMMENTS[kind]
         lines = data.split(b"\n", after)
@@ -157,6 +161,7 @@ def _text(data: bytes, kind: str) -> str | None:
     pattern = {
         "wav": rb"ICMT.{4}(\{[^\0]*\})",
         "midi": rb"MTrk.{4}\x00\xff\x01[\x80-\xff]*[\x00-\x7f](\{[^\x00]*?\})\x00",
+        TILED: rb"^<!-- genloom (\{.*\}) -->\r?$",
         ".obj": rb"^# genloom (\{.*\})\r?$",
         ".ply": rb"^comment genloom (\{.*\})\r?$",
     }.get(kind)

@@ -132,7 +132,7 @@ def _again(
         chosen: Sequence[str] | None = asked["label"]
         made = run.sample(
             n, label=chosen, seed=asked["seed"], options=asked["options"], prompt=asked["prompt"],
-            suffix=asked["suffix"], stop=asked["stop"],
+            suffix=asked["suffix"], stop=asked["stop"], only=asked.get("only"), repair=asked.get("repair", False),
         )  # fmt: skip
         if grid:
             write = lambda folder, m: save_shown(run.modality.show(made), folder / stem, m)  # noqa: E731

@@ -28,6 +28,7 @@ from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run.generate import generate, save_shown, spread_labels
+from genloom.run.keeping import check, kept
 from genloom.run.prompting import columns, cut, given, guide_for, pieces
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ class Run:
         prompt: str = "",
         suffix: str = "",
         stop: Sequence[str] = (),
+        only: str | None = None,
+        repair: bool = False,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Any]:
         """n examples (PIL images for images, str for text). label: a class name, several that take turns, or None: the
@@ -163,13 +166,23 @@ class Run:
 
         options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
         prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
-        `stop` that comes after the prompt. notify is told of a prompt that is too long. Raises InputError for an
-        unknown label, option or character.
+        `stop` that comes after the prompt. only: a trait that every sample shall show; those without it are drawn
+        again, or with `repair` changed a little. notify is told of a prompt that is too long. Raises InputError for an
+        unknown label, option, character or trait.
         """
-        x, _ = self.sample_tensor(
-            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
-        )
-        examples = [self.modality.decode(e) for e in x]
+        check(self.modality, only, repair)
+
+        def draw(seed: int, label: Any) -> tuple[list[Any], Tensor | None]:
+            x, labels = self.sample_tensor(
+                n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
+            )
+            return [self.modality.decode(e) for e in x], labels
+
+        examples, labels = draw(seed, label)
+        if only is not None:
+            same = None if labels is None else [self.classes[int(i)] for i in labels]
+            again = lambda k: draw(derive(seed, "again", k), same)[0]  # noqa: E731
+            examples = kept(examples, again, self.modality, only, repair)
         return [cut(e, len(prompt), stop) for e in examples] if stop else examples
 
     def stream(
@@ -188,6 +201,8 @@ class Run:
         family = self.family
         if not isinstance(family, HasSteps) or not isinstance(family.spec, Tokens):
             raise InputError(f"the model {self.config.model} does not generate piece by piece; leave --stream out")
+        if not self.modality.shows_text:
+            raise InputError(f"samples of {self.config.kind} are no text to print; leave --stream out")
         chosen = self._options(options)
         if getattr(chosen, "beams", 1) > 1:
             raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
@@ -224,6 +239,8 @@ class Run:
         prompt: str = "",
         suffix: str = "",
         stop: Sequence[str] = (),
+        only: str | None = None,
+        repair: bool = False,
         mark: bool = True,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Path]:
@@ -236,12 +253,14 @@ class Run:
         asked = {
             "n": n, "label": label, "seed": seed, "options": self._options(options).model_dump(mode="json"),
             "grid": grid, "prompt": prompt, "suffix": suffix, "stop": list(stop),
+            "only": only, "repair": repair,
         }  # fmt: skip
         marker = self.marker("sample", asked, mark=mark, notify=notify)
         labels = self.label_indices(label, n, seed)
         examples = self.sample(
-            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, notify=notify
-        )
+            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, only=only,
+            repair=repair, notify=notify,
+        )  # fmt: skip
         target = self._output(folder, f"seed-{seed}")
         if grid:
             paths = [save_shown(self.modality.show(examples), target / f"grid-{seed}", marker)]
