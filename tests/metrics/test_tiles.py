@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.stats import entropy
@@ -15,14 +17,13 @@ def some(n: int, kinds: str = "-#o", rows: int = 4, columns: int = 6) -> list[st
     return ["\n".join("".join(r) for r in RNG.choice(list(kinds), (rows, columns))) for _ in range(n)]
 
 
+def squares(levels: list[str]) -> list[str]:
+    """Every 2x2 square of tiles, as its four characters."""
+    return [r[x : x + 2] + s[x : x + 2] for e in levels for r, s in pairwise(e.split("\n")) for x in range(len(r) - 1)]
+
+
 def test_pattern_distance_is_the_mean_of_both_divergences() -> None:
     a, b = some(40, "-#", 5, 9), some(40, "--#", 5, 9)
-    squares = lambda levels: [
-        e.split("\n")[y][x : x + 2] + e.split("\n")[y + 1][x : x + 2]
-        for e in levels
-        for y in range(4)
-        for x in range(8)
-    ]
     p, q = squares(a), squares(b)
     keys = sorted({*p, *q})
     pk, qk = np.array([p.count(k) for k in keys]), np.array([q.count(k) for k in keys])

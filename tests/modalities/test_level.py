@@ -17,6 +17,8 @@ from genloom.data.vocabulary import BOS, EOS, FIRST
 from genloom.modalities.level import Level, LevelConfig
 
 TILES = {
+    "-": ["empty"], "#": ["solid", "ground"], "S": ["start", "passable"], "G": ["goal", "passable"], "^": ["hazard"],
+}  # fmt: skip
     "-": ["empty"],
     "#": ["solid", "ground"],
     "S": ["start", "passable"],

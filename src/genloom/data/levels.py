@@ -261,7 +261,7 @@ def _cut(
                     given = _by_place(x, len(lines[0]), wide, where)
                     if given is None:
                         continue  # it lies in two splits
-                if len(set("".join(part))) > 1:  # else nothing is there
+                if len(set("".join(part))) > 1 and empty in "".join(part):  # else there is nothing, or no room
                     out.append(_Piece("\n".join(part), f"{origin}@{y},{x}", label, given))
     return out, notices
 
