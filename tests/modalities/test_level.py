@@ -19,12 +19,6 @@ from genloom.modalities.level import Level, LevelConfig
 TILES = {
     "-": ["empty"], "#": ["solid", "ground"], "S": ["start", "passable"], "G": ["goal", "passable"], "^": ["hazard"],
 }  # fmt: skip
-    "-": ["empty"],
-    "#": ["solid", "ground"],
-    "S": ["start", "passable"],
-    "G": ["goal", "passable"],
-    "^": ["hazard"],
-}
 FLAT = "-----\n-----\nS---G\n#####"
 PIT = "------------\n------------\nS----------G\n#----------#"
 
