@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT: dict[str, str] = {}
+EXPECT = {
+    "data": "mario-levels",
+    "time": "120 s on 1 CPU core",
+    "score": "after 213 steps, 40 s of a core: 94% playable (held-out windows 98%), tile pattern distance 0.36 and 0.90 "
+    "for 2x2 and 3x3 tiles (training windows 0.18 and 0.57), no window copied",
+}
 
 
 def recipe() -> dict[str, Any]:

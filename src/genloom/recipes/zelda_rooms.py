@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT: dict[str, str] = {}
+EXPECT = {
+    "data": "zelda-rooms",
+    "time": "90 s on 1 CPU core",
+    "score": "after 315 steps, 33 s of a core: 89% playable (training rooms 91%), tile pattern distance 0.96 and 2.6 for "
+    "2x2 and 3x3 tiles (training rooms 1.26 and 2.5)",
+}
 
 
 def recipe() -> dict[str, Any]:
