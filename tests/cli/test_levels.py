@@ -97,6 +97,6 @@ def test_figures_of_levels_stand_beside_real_ones(run: genloom.Run) -> None:
 
 
 def test_a_family_of_grids_takes_the_grid(tmp_path: Path) -> None:
-    small = {"train.batch": 16, "train.grids": 0, "family.width": 8}
+    small = {"train.batch": 16, "train.grids": 0}
     run = genloom.train("ruins", model="vae", steps=2, out=tmp_path / "vae", settings=small)
     assert all(len(e.split("\n")) == 11 for e in run.sample(2))

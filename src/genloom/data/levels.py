@@ -19,7 +19,7 @@ from genloom.core.errors import InputError, Unreadable
 from genloom.data import encoding, texts
 from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, members_of
 from genloom.data.items import GivenSplit, Items, Source, count, listing
-from genloom.data.legend import Tags, View, guessed, is_legend, parse_legend, told_view
+from genloom.data.legend import Tags, View, guessed, is_legend, parse_legend, role, told_view
 from genloom.data.level_sets import SETS as NAMED
 from genloom.data.sources import open_text
 
@@ -198,8 +198,9 @@ def _examples(
         used = set("".join(texts_only))
         tags = {t: list(v) for t, v in legend.items() if t in used}
         chosen = {"tiles": tags, "view": view or told_view(legend, texts_only)}
+        free = {t for t, v in tags.items() if not any(role(v, r) for r in ("solid", "deadly", "exits"))}
         empty = next((t for t, v in tags.items() if "empty" in v), Counter("".join(texts_only)).most_common(1)[0][0])
-        pieces, cut = _cut(whole, config, where, empty)
+        pieces, cut = _cut(whole, config, where, empty, free)
         notices += cut
     labels = [p.label for p in pieces] + [None] * len(broken)
     given = [p.given for p in pieces] + [None] * len(broken)
@@ -226,7 +227,11 @@ def _check_known(levels: Sequence[str], legend: Tags, name: str) -> None:
 
 
 def _cut(
-    whole: Sequence[tuple[str, str, str | None, GivenSplit | None]], config: LevelWishes, where: DataConfig, empty: str
+    whole: Sequence[tuple[str, str, str | None, GivenSplit | None]],
+    config: LevelWishes,
+    where: DataConfig,
+    empty: str,
+    free: set[str],
 ) -> tuple[list[_Piece], list[str]]:
     """Windows of the levels, and the sentence that says so. Windows that overlap stay in the split of their level."""
     sizes = [_size(text) for text, *_ in whole]
@@ -261,7 +266,8 @@ def _cut(
                     given = _by_place(x, len(lines[0]), wide, where)
                     if given is None:
                         continue  # it lies in two splits
-                if len(set("".join(part))) > 1 and empty in "".join(part):  # else there is nothing, or no room
+                there = set("".join(part))
+                if len(there) > 1 and there & free:  # else there is nothing, or no floor
                     out.append(_Piece("\n".join(part), f"{origin}@{y},{x}", label, given))
     return out, notices
 
