@@ -47,7 +47,7 @@ class LevelConfig(Settings):
     form: Literal["tokens", "grid"] | None = setting(
         None, "Columns of tokens, or a grid with a channel for each tile; None takes what suits the family."
     )
-    window: str | None = setting(
+    window: int | str | None = setting(
         None, "Rows x columns of an example, as in 14x28; larger levels are cut; None chooses.", unit="tiles"
     )
     step: int | None = setting(
@@ -65,10 +65,8 @@ class LevelConfig(Settings):
 
     @field_validator("window")
     @classmethod
-    def _window(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_window(value)
-        return value
+    def _window(cls, value: int | str | None) -> str | None:
+        return None if value is None else "{}x{}".format(*parse_window(str(value)))
 
 
 def parse_window(value: str) -> tuple[int, int]:
@@ -139,7 +137,7 @@ class Level(Modality[str]):
     @classmethod
     def open(cls, data: Any, config: LevelConfig, where: DataConfig) -> Source:
         """The source of `data`. Raises InputError."""
-        window = None if config.window is None else parse_window(config.window)
+        window = None if config.window is None else parse_window(str(config.window))
         return level_source(data, LevelWishes(window, config.step, config.legend, config.view), where)
 
     @classmethod
