@@ -60,13 +60,29 @@ def structures() -> list[bytes]:
     return [line.encode() for line in lines]
 
 
+def levels() -> list[bytes]:
+    """Six levels of 5 rows, of several widths and one too low."""
+    out = []
+    for i in range(6):
+        wide = 6 + i % 3
+        rows = [
+            "-" * wide,
+            "-" * (wide - 1) + "?",
+            "-E" + "-" * (wide - 2),
+            "#" * (i + 1) + "-" * (wide - i - 1),
+            "#" * wide,
+        ]
+        out.append("\n".join(rows[i == 5 :]).encode())
+    return out
+
+
 def scores() -> list[bytes]:
     """Six MIDI files of four voices."""
     return [midi_bytes(from_rows(np.array(chorale(i, 1 + i % 2)))) for i in range(6)]
 
 
 RAW: dict[str, Callable[[], list[bytes]]] = {
-    "image": pictures, "molecule": structures, "music": scores, "text": texts,
+    "image": pictures, "level": levels, "molecule": structures, "music": scores, "text": texts,
 }  # fmt: skip
 MODALITIES = modality_names()
 

@@ -72,6 +72,13 @@ def sample(
         typer.Option("--known", metavar="FILE", help="Keep parts of this example, such as a melody; fill in the rest."),
     ] = None,
     keep: Annotated[str, typer.Option("--keep", help="The parts of --known to keep: voices, as in 1 or 1,4.")] = "1",
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="TRAIT", help="Keep samples with this trait alone, such as playable; see docs."),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="With --only: change what lacks the trait a little, not draw it again.")
+    ] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
     no_mark: NoMark = False,
     sets: Sets = None,
@@ -85,6 +92,8 @@ def sample(
     stops = [_escapes(s) for s in stop or []]
     if stream and (json or grid or out is not None):
         raise InputError("--stream prints the text itself; leave --json, --grid and -o out")
+    if (stream or known is not None) and (only is not None or repair):
+        raise InputError("--only and --repair are for whole samples; leave --stream and --known out")
     properties, sources = _numbers(property_ or []), _source_texts(source, source_file)
     trained = _load(run)
     is_text = trained.modality.shows_text and not grid
@@ -94,7 +103,7 @@ def sample(
         return
     asked = {
         "n": number, "label": label or None, "seed": seed, "options": options, "properties": properties,
-        "source": sources,
+        "source": sources, "only": only, "repair": repair,
     }  # fmt: skip
     if known is not None:
         _complete(trained, known, keep, asked, out, not no_mark, json)
@@ -102,7 +111,7 @@ def sample(
     if is_text and out is None:
         texts = trained.sample(
             number, label=label or None, seed=seed, options=options, prompt=_escapes(prompt), suffix=_escapes(suffix),
-            stop=stops, properties=properties, source=sources, notify=say,
+            stop=stops, properties=properties, source=sources, only=only, repair=repair, notify=say,
         )  # fmt: skip
         if json:
             emit({"schema": "genloom.sample/1", "run": trained.path, **asked, "texts": texts})
@@ -111,7 +120,8 @@ def sample(
         return
     paths = trained.write_samples(
         number, out, label=label or None, seed=seed, options=options, grid=grid, prompt=_escapes(prompt),
-        suffix=_escapes(suffix), stop=stops, properties=properties, source=sources, mark=not no_mark, notify=say,
+        suffix=_escapes(suffix), stop=stops, properties=properties, source=sources, only=only, repair=repair,
+        mark=not no_mark, notify=say,
     )  # fmt: skip
     _written("sample", trained, paths, json, asked)
 

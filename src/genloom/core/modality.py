@@ -139,6 +139,15 @@ class Sequential(Protocol):
 
 
 @runtime_checkable
+class FillsGaps(Protocol):
+    """A modality of sequences that knows how long a gap between given parts is where nobody says."""
+
+    def gap(self, before: int, after: int) -> int:
+        """Tokens between so many tokens of contents before and after."""
+        ...
+
+
+@runtime_checkable
 class Inspects(Protocol):
     """A modality that knows what to look for in data before a training (`genloom inspect`)."""
 
@@ -270,6 +279,15 @@ class Completes(Protocol):
     def given(self, example: Any, parts: str) -> tuple[Tensor, Tensor]:
         """The encoded example and bool like it, True where it belongs to the `parts` that are kept. Raises
         InputError."""
+        ...
+
+
+@runtime_checkable
+class Repairs(Protocol):
+    """A modality with traits that can change an example a little so that it shows a trait."""
+
+    def repair(self, name: str, example: Any) -> Any:
+        """An example that shows the trait, as like the given one as can be found."""
         ...
 
 

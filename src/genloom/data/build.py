@@ -60,6 +60,7 @@ class Builder:
         """Write the cache entry's files into `folder`; returns its meta."""
         items = self.source.load()
         self.notices += items.notices
+        self.settings = self.settings.model_copy(update=dict(items.chosen))
         prints = self._scan(items)
         usable = sorted(prints)
         self._check(items, usable)

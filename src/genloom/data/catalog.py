@@ -14,6 +14,7 @@ from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import cache_root
 from genloom.data import catalog_music
 from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
+from genloom.data.catalog_levels import SETS as LEVELS
 from genloom.data.catalog_molecules import MOLECULES
 from genloom.data.catalog_texts import SETS
 from genloom.data.items import Items, Source
@@ -280,4 +281,4 @@ _SETS = (
         _plain_files,
     ),
 )
-_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS, *MOLECULES, *catalog_music.SETS)}
+_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS, *LEVELS, *MOLECULES, *catalog_music.SETS)}

@@ -332,7 +332,7 @@ class Autoregressive(Family):
 
     def _start(self, n: int, condition: Condition, options: Autoregressive.Options) -> tuple[decoding.Start, int]:
         """How n rows begin, and the most tokens to come after the first column."""
-        device, given = self.model.weight.device, condition
+        device, given, tokens = self.model.weight.device, condition, self.tokens
         if self.tokenizer is not None and options.max_tokens is not None:
             raise InputError("max_tokens is for sequences; leave it out: a grid always has all its codes")
         if options.fill == "in place" and given.known is not None:
@@ -347,7 +347,8 @@ class Autoregressive(Family):
             known, mask = given.known[:, skip:], given.mask[:, skip:]
             known, mask = infilling.with_gap(known, mask, self.hole, self.fill, self.tokens.pad)
             given = replace(condition, known=known, mask=mask)
-        return decoding.begin(n, self.tokens, given, options.max_tokens, device)
+            tokens = replace(tokens, length=tokens.length + 2)  # the marks take no room from the contents
+        return decoding.begin(n, tokens, given, options.max_tokens, device)
 
     def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
         """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were, codes

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genloom.core.batch import Condition
@@ -45,7 +46,7 @@ class Filters:
         if len(self.forbidden):
             logits = logits.index_fill(1, self.forbidden, -torch.inf)
         if allowed is not None:
-            logits = logits.masked_fill(~allowed, -torch.inf)
+            logits = logits.masked_fill(~_as_wide(allowed, logits), -torch.inf)
             if not bool((logits > -torch.inf).any(1).all()):
                 raise GenloomError("the grammar allows no token here; this is a fault of the modality's grammar")
         if self.repetition != 1:
@@ -63,6 +64,11 @@ class Filters:
         if self.min_p > 0:
             p = p.masked_fill(p < self.min_p * p.amax(1, keepdim=True), 0.0)
         return p
+
+
+def _as_wide(allowed: Tensor, logits: Tensor) -> Tensor:
+    """What a grammar of the data's tokens allows, for a model that has tokens of its own after them."""
+    return F.pad(allowed, (0, logits.shape[1] - allowed.shape[1]))
 
 
 def _nucleus(p: Tensor, share: float) -> Tensor:
@@ -241,7 +247,7 @@ def beam_search(
             logp = logp.index_fill(1, forbidden, -torch.inf)
         allowed = guide.allowed(tokens) if guide is not None else None
         if allowed is not None:
-            logp = logp.masked_fill(~allowed, -torch.inf)
+            logp = logp.masked_fill(~_as_wide(allowed, logp), -torch.inf)
         total = (scores.flatten()[:, None] + logp).view(rows, beams * vocab)
         top, place = total.topk(min(2 * beams, beams * vocab), 1)
         beam, token = place // vocab, place % vocab

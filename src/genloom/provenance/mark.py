@@ -1,5 +1,5 @@
 """What a mark says, and the light mark inside a file: XMP in PNG and JPEG, INFO in WAV, a text event in MIDI, comments
-in OBJ, PLY and lists of SMILES, a data field in SDF, metadata in SVG.
+in OBJ, PLY, Tiled maps and lists of SMILES, a data field in SDF, metadata in SVG.
 
 A light mark is read by any tool of the format and costs about 1 KB, but proves nothing: anybody can write or remove it.
 Pixels, sound and notes are never touched.
@@ -23,6 +23,7 @@ XAP = b"http://ns.adobe.com/xap/1.0/\0"
 # Comment lines: what begins one, and after how many lines of the file the mark may stand.
 COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2), ".smi": (b"# ", 0)}
 FIELD = b">  <genloom>\n"  # of a record of an SDF file
+TILED = ".tmx"  # a comment of XML
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def kind_of(data: bytes, suffix: str) -> str:
         return "sdf"
     if suffix.lower() == ".svg" and b"<svg" in data:
         return "svg"
-    return suffix.lower() if suffix.lower() in COMMENTS else ""
+    return suffix.lower() if suffix.lower() in (*COMMENTS, TILED) else ""
 
 
 def put(data: bytes, suffix: str, mark: Mark) -> bytes:
@@ -82,6 +83,9 @@ def put(data: bytes, suffix: str, mark: Mark) -> bytes:
     if kind == "svg":
         start = data.index(b">", data.index(b"<svg")) + 1
         return data[:start] + b"<metadata>genloom " + html.escape(facts).encode() + b"</metadata>" + data[start:]
+    if kind == TILED:  # after the XML declaration; two hyphens would end the comment
+        head, _, rest = data.partition(b"\n")
+        return head + b"\n<!-- genloom " + facts.replace("--", "\\u002d-").encode() + b" -->\n" + rest
     if kind in COMMENTS:
         prefix, after = COMMENTS[kind]
         lines = data.split(b"\n", after)
@@ -171,6 +175,7 @@ def _text(data: bytes, kind: str) -> str | None:
         "sdf": re.escape(FIELD) + rb"(\{[^\n]*\})\n",
         "wav": rb"ICMT.{4}(\{[^\0]*\})",
         "midi": rb"MTrk.{4}\x00\xff\x01[\x80-\xff]*[\x00-\x7f](\{[^\x00]*?\})\x00",
+        TILED: rb"^<!-- genloom (\{.*\}) -->\r?$",
         ".obj": rb"^# genloom (\{.*\})\r?$",
         ".ply": rb"^comment genloom (\{.*\})\r?$",
         ".smi": rb"^# genloom (\{.*\})\r?$",

@@ -114,7 +114,7 @@ def draw_grid(
     options, columns = family.Options(), None
     if isinstance(family.spec, Tokens):
         n = n or TEXT_SAMPLES
-        if "max_tokens" in type(options).model_fields:
+        if modality.shows_text and "max_tokens" in type(options).model_fields:
             options = options.model_copy(update={"max_tokens": min(TEXT_TOKENS, family.spec.length - 1)})
         labels = spread_labels(family, n, 0)
     else:

@@ -12,9 +12,10 @@ from genloom.core.batch import Condition
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasSteps, HasSurprise
 from genloom.core.guide import Guide
-from genloom.core.modality import HasGrammar, Modality, Sequential
+from genloom.core.modality import FillsGaps, HasGrammar, Modality, Sequential
 from genloom.core.spec import Spec, Tokens
 
+GAP = 64  # tokens between a beginning and an end where nobody says how many
 TAIL = 32  # tokens at the end in which a stop is looked for, more for long stops
 
 
@@ -60,9 +61,15 @@ def guide_for(modality: Modality[Any], stops: Sequence[str], begin: int) -> Guid
 
 
 def given(
-    family: Family, modality: Modality[Any], prompt: str, suffix: str, room: int, notify: Callable[[str], None]
+    family: Family,
+    modality: Modality[Any],
+    prompt: str,
+    suffix: str,
+    room: int | None,
+    notify: Callable[[str], None],
 ) -> Condition | None:
-    """The known parts of a sample that begins with `prompt` and ends with `suffix`, with room between them.
+    """The known parts of a sample that begins with `prompt` and ends with `suffix`, with `room` tokens between
+    them (None: what the modality says, else GAP).
 
     Raises InputError for a family or modality without prompts, and for unknown characters.
     """
@@ -72,6 +79,8 @@ def given(
     if not isinstance(spec, Tokens) or not isinstance(modality, Sequential) or not isinstance(family, HasSteps):
         raise InputError("only models of sequences can be given a prompt; leave --prompt and --suffix out")
     before, after = modality.prompt(prompt), modality.prompt(suffix)
+    if room is None:
+        room = modality.gap(len(before), len(after)) if isinstance(modality, FillsGaps) else GAP
     context = family.context if isinstance(family, HasSurprise) and family.stride else None
     if context is not None and len(before) >= context:
         notify(f"the prompt has {len(before)} tokens and the model looks back at {context}: it sees the end of it only")

@@ -133,6 +133,7 @@ def _again(
         made = run.sample(
             n, label=chosen, seed=asked["seed"], options=asked["options"], prompt=asked["prompt"],
             suffix=asked["suffix"], stop=asked["stop"], properties=asked.get("properties"), source=asked.get("source"),
+            only=asked.get("only"), repair=asked.get("repair", False),
         )  # fmt: skip
         if grid:
             write = lambda folder, m: save_shown(run.modality.show(made), folder / stem, m)  # noqa: E731
@@ -159,7 +160,8 @@ def _again(
         signed.record(folder)
     if not marker.entries:
         raise GenloomError(f"{entry['name']} could not be made again: nothing was written")
-    return str(marker.entries[0]["sha256"]), str(marker.entries[0]["name"])
+    again = next((e for e in marker.entries if e["name"] == entry["name"]), marker.entries[0])
+    return str(again["sha256"]), str(again["name"])
 
 
 def _enough(spec: Spec, n: int, index: int) -> int:

@@ -6,7 +6,6 @@ import datetime
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,9 @@ from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import RunConfig, Settings, resolve, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
-from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
+from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
-from genloom.core.rng import Rng, derive
+from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import Tokens, spec_from_json
 from genloom.families import find_family
@@ -32,8 +31,11 @@ from genloom.run import prompting
 from genloom.run.alike import alike
 from genloom.run.asking import Values, asked_for, labels_for
 from genloom.run.completing import completed
-from genloom.run.generate import file_part, generate, not_empty, save_shown
-from genloom.run.prompting import columns, cut, guide_for, pieces
+from genloom.run.generate import file_part, generate, save_shown
+from genloom.run.interpolating import interpolated
+from genloom.run.keeping import check, kept
+from genloom.run.prompting import columns, cut, guide_for
+from genloom.run.streaming import streamed
 from genloom.run.summaries import summary_of
 
 if TYPE_CHECKING:
@@ -135,21 +137,23 @@ class Run:
         if n < 1:
             raise InputError(f"the number of samples must be at least 1, got {n}")
         chosen = self._options(options)
-        known = self._known(prompt, suffix, chosen, notify)
+        known = self.known(prompt, suffix, chosen, notify)
         if given is None:
             labels = self.label_indices(label, n, seed)
-            given = self._asked(n, properties, source, notify)
+            given = self.asked(n, properties, source, notify)
         else:
             labels = given.label
         guide = guide_for(self.modality, stop, columns(self.family.spec, known))
         given = replace(given, known=known.known, mask=known.mask)
         return generate(self.family, n, labels, seed, chosen, given, guide), labels
 
-    def _asked(self, n: int, properties: Values | None, source: Any, notify: Callable[[str], None]) -> Condition:
+    def asked(self, n: int, properties: Values | None, source: Any, notify: Callable[[str], None]) -> Condition:
+        """Properties and sources that n samples are asked for, as the family has them."""
         return asked_for(self.condition, self.family.honours(), self.source, n, properties, source, notify)
 
-    def _known(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition:
-        room = getattr(options, "max_tokens", None) or 64
+    def known(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition:
+        """The beginning and the end that samples are given."""
+        room = getattr(options, "max_tokens", None)
         return prompting.given(self.family, self.modality, prompt, suffix, room, notify) or Condition()
 
     def sample(
@@ -164,6 +168,8 @@ class Run:
         stop: Sequence[str] = (),
         properties: Values | None = None,
         source: Any = None,
+        only: str | None = None,
+        repair: bool = False,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Any]:
         """n examples (PIL images for images, str for text). label: a class name, several that take turns, or None: the
@@ -172,14 +178,25 @@ class Run:
         options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
         prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
         `stop` that comes after the prompt. properties: numbers by name, as in {"length": 40}, or several that take
-        turns. source: what the samples follow from, such as a title, or a list of them that take turns. notify is told
-        of what is too long or was never seen. Raises InputError for an unknown label, property, option or character.
+        turns. source: what the samples follow from, such as a title, or a list of them that take turns. only: a trait
+        that every sample shall show; those without it are drawn again, or with `repair` changed a little. notify is
+        told of what is too long or was never seen. Raises InputError for an unknown label, property, option, character
+        or trait.
         """
-        x, _ = self.sample_tensor(
-            n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, properties=properties,
-            source=source, notify=notify,
-        )  # fmt: skip
-        examples = [self.modality.decode(e) for e in x]
+        check(self.modality, only, repair)
+
+        def draw(seed: int, label: Any) -> tuple[list[Any], Tensor | None]:
+            x, labels = self.sample_tensor(
+                n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop,
+                properties=properties, source=source, notify=notify,
+            )  # fmt: skip
+            return [self.modality.decode(e) for e in x], labels
+
+        examples, labels = draw(seed, label)
+        if only is not None:
+            same = None if labels is None else [self.classes[int(i)] for i in labels]
+            again = lambda k: draw(derive(seed, "again", k), same)[0]  # noqa: E731
+            examples = kept(examples, again, self.modality, only, repair)
         return [cut(e, len(prompt), stop) for e in examples] if stop else examples
 
     def stream(
@@ -197,23 +214,7 @@ class Run:
         """The text of one sample, piece by piece as it is generated, after the prompt; together the sample that
         `sample` gives. Closing the iterator stops the work. Raises InputError for models that are not of
         sequences."""
-        family = self.family
-        if not isinstance(family, HasSteps) or not isinstance(family.spec, Tokens):
-            raise InputError(f"the model {self.config.model} does not generate piece by piece; leave --stream out")
-        chosen = self._options(options)
-        if getattr(chosen, "beams", 1) > 1:
-            raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
-        device = next(family.parameters()).device
-        known = self._known(prompt, "", chosen, notify)
-        labels = self.label_indices(label, 1, seed)
-        condition = replace(self._asked(1, properties, source, notify), known=known.known, mask=known.mask)
-        condition = replace(condition, label=labels).map(lambda t: t.to(device))
-        begin = columns(family.spec, known)
-        guide = guide_for(self.modality, stop, begin)
-        rng = Rng(derive(seed, "sample"), device=device)
-        steps = family.steps(1, condition, rng, chosen, guide)
-        tokens = (int(step.tokens[0]) for step in islice(steps, begin - 1, None))
-        return pieces(self.modality.decode, tokens, stop)
+        return streamed(self, prompt, label, seed, options, stop, properties, source, notify)
 
     def complete(
         self,
@@ -238,7 +239,7 @@ class Run:
         if not isinstance(self.family, HasSurprise):
             raise InputError(f"the model {self.config.model} does not tell how likely each token is")
         x, labels = self._encoded([example]), None if label is None else self.label_indices(label, 1, 0)
-        asked = replace(self._asked(1, properties, source, lambda _: None), label=labels)
+        asked = replace(self.asked(1, properties, source, lambda _: None), label=labels)
         nats: NDArray[np.float32] = self.family.surprise(x, asked.map(lambda t: t.to(x.device)))[0].cpu().numpy()
         return nats
 
@@ -256,6 +257,8 @@ class Run:
         stop: Sequence[str] = (),
         properties: Values | None = None,
         source: Any = None,
+        only: str | None = None,
+        repair: bool = False,
         mark: bool = True,
         notify: Callable[[str], None] = lambda _: None,
     ) -> list[Path]:
@@ -268,13 +271,13 @@ class Run:
         asked = {
             "n": n, "label": label, "seed": seed, "options": self._options(options).model_dump(mode="json"),
             "grid": grid, "prompt": prompt, "suffix": suffix, "stop": list(stop),
-            "properties": dict(properties or {}), "source": source,
+            "properties": dict(properties or {}), "source": source, "only": only, "repair": repair,
         }  # fmt: skip
         marker = self.marker("sample", asked, mark=mark, notify=notify)
         labels = self.label_indices(label, n, seed)
         examples = self.sample(
             n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, properties=properties,
-            source=source, notify=notify,
+            source=source, only=only, repair=repair, notify=notify,
         )  # fmt: skip
         target = self._output(folder, f"seed-{seed}")
         if grid:
@@ -323,7 +326,8 @@ class Run:
 
     # -- latent space -------------------------------------------------------------------------------------------------
 
-    def _latent(self) -> HasLatent:
+    def latent(self) -> HasLatent:
+        """The family as one with a latent space. Raises InputError."""
         if not isinstance(self.family, HasLatent):
             raise InputError(
                 f"the model {self.config.model} has no latent space; the models vae, autoencoder and fsq have one"
@@ -345,14 +349,14 @@ class Run:
     def encode(self, examples: Sequence[Any]) -> NDArray[np.float32]:
         """[N, D] features of examples (PIL images, arrays, texts or file contents). Raises InputError for a family
         without a latent space."""
-        codes: NDArray[np.float32] = self._latent().encode(self._encoded(examples)).float().cpu().numpy()
+        codes: NDArray[np.float32] = self.latent().encode(self._encoded(examples)).float().cpu().numpy()
         return codes
 
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> list[Any]:
         """Examples of codes [N, D]."""
         z = torch.as_tensor(codes, dtype=torch.float32, device=next(self.family.parameters()).device)
-        x = self._latent().decode(z)
+        x = self.latent().decode(z)
         x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
         return [self.modality.decode(e) for e in x.cpu()]
 
@@ -370,20 +374,7 @@ class Run:
         between: Sequence[Any] | None = None,
     ) -> list[list[Any]]:
         """`rows` ways of n steps between two codes each: of the examples `between` (pairs in turn), else of samples."""
-        if n < 2:
-            raise InputError(f"an interpolation has at least 2 steps, got {n}")
-        self._latent()
-        if between is not None and (len(between) < 2 or len(between) % 2):
-            raise InputError(f"interpolation goes between pairs of examples; got {len(between)}")
-        ends = self.encode(between if between is not None else self._ends(2 * rows, label, seed))
-        way = np.linspace(0, 1, n, dtype=np.float32)[:, None]
-        return [self.decode(a + way * (b - a)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
-
-    def _ends(self, n: int, label: str | int | None, seed: int) -> list[Any]:
-        """n samples to go between. An empty text cannot be read back: one that follows it takes its place."""
-        if not isinstance(self.family.spec, Tokens):
-            return self.sample(n, label=label, seed=seed)
-        return not_empty(self.sample(4 * n, label=label, seed=seed), n, self.name)
+        return interpolated(self, n, rows, seed, label, between)
 
     # -- the data it learnt from ---------------------------------------------------------------------------------------
 
