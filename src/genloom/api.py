@@ -37,7 +37,7 @@ from genloom.run.adapters import write_adapter
 from genloom.run.start import Start, open_start
 
 DEFAULT_BUDGET = 600.0
-DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
+DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "forest"}
 
 
 @dataclass(frozen=True)
@@ -385,6 +385,8 @@ def _timed(job: _Job) -> Plan:
     # The family is this function's own; a copy would lose what is marked on its parameters (core/optim.py).
     description = job.describe()
     times = Loop(job.family, job.prepared.train, trial, job.config.seed).time_steps(4)
+    if not times:
+        return Plan(job.config, description, 0.0, 0, tuple(job.prepared.notices))
     each = statistics.median(times[1:])  # the first also measures the data
     wanted = job.config.train.steps or max(1, int((job.config.train.budget or 0) / each))
     return Plan(job.config, description, each, wanted, tuple(job.prepared.notices))

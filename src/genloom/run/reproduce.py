@@ -65,7 +65,7 @@ def reproduce(
     then = _mapping(record, "software")
     try:
         with using(str(then.get("decoding", "torch"))):
-            now = software(next(trained.family.parameters()).device.type)
+            now = software(trained.family.device.type)
             made, name = _again(trained, record.document.get("task"), asked, entry, out)
     except (KeyError, TypeError, ValueError) as e:
         raise InputError(f"the record {record.path} is damaged ({type(e).__name__}: {e}); restore it") from None

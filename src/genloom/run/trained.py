@@ -179,7 +179,7 @@ class Run:
             n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, properties=properties,
             source=source, notify=notify,
         )  # fmt: skip
-        examples = [self.modality.decode(e) for e in x]
+        examples = self.modality.decode_all(x)
         return [cut(e, len(prompt), stop) for e in examples] if stop else examples
 
     def stream(
@@ -203,7 +203,7 @@ class Run:
         chosen = self._options(options)
         if getattr(chosen, "beams", 1) > 1:
             raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
-        device = next(family.parameters()).device
+        device = family.device
         known = self._known(prompt, "", chosen, notify)
         labels = self.label_indices(label, 1, seed)
         condition = replace(self._asked(1, properties, source, notify), known=known.known, mask=known.mask)
@@ -310,7 +310,7 @@ class Run:
 
     def batch(self, task: str, asked: Mapping[str, Any]) -> Batch:
         """What files made together have in common, as their record tells it."""
-        device = next(self.family.parameters()).device.type
+        device = self.family.device.type
         return Batch(self.name, self.manifest.get("files", {}).get(WEIGHTS, ""), task, asked, device)
 
     def _output(self, folder: str | Path | None, default: str) -> Path:
@@ -335,7 +335,7 @@ class Run:
         if not len(examples):
             raise InputError("there is nothing to encode: no examples were given")
         cls, config, spec = type(self.modality), self.modality.config, self.family.spec
-        device = next(self.family.parameters()).device
+        device = self.family.device
         encoded = [self.modality.encode(cls.read(example, config)) for example in examples]
         if isinstance(spec, Tokens):
             return pad_sequence(encoded, batch_first=True, padding_value=spec.pad).to(device)
@@ -351,7 +351,7 @@ class Run:
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> list[Any]:
         """Examples of codes [N, D]."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=next(self.family.parameters()).device)
+        z = torch.as_tensor(codes, dtype=torch.float32, device=self.family.device)
         x = self._latent().decode(z)
         x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
         return [self.modality.decode(e) for e in x.cpu()]
