@@ -72,12 +72,19 @@ def sample(
         typer.Option("--known", metavar="FILE", help="Keep parts of this example, such as a melody; fill in the rest."),
     ] = None,
     keep: Annotated[str, typer.Option("--keep", help="The parts of --known to keep: voices, as in 1 or 1,4.")] = "1",
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="CONDITIONS", help="Rows of a table: sex=Female,age>60.")
+    ] = None,
+    fill: Annotated[
+        Path | None, typer.Option("--fill", metavar="FILE", help="A table whose missing cells are filled in.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
     no_mark: NoMark = False,
     sets: Sets = None,
     json: Json = False,
 ) -> None:
-    """Write samples of RUN as files, or as one picture with --grid. Texts are printed unless -o is given."""
+    """Write samples of RUN as files, or as one picture with --grid. Texts and rows of tables are printed unless -o is
+    given, for tables a .csv, .tsv, .parquet or .xlsx file."""
     from genloom.core.config import parse_sets
 
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_tokens": max_tokens}
@@ -87,6 +94,11 @@ def sample(
         raise InputError("--stream prints the text itself; leave --json, --grid and -o out")
     properties, sources = _numbers(property_ or []), _source_texts(source, source_file)
     trained = _load(run)
+    if where or fill or trained.config.kind == "table":
+        from genloom.cli.rows import write
+
+        write(trained, n, out, where, fill, {"seed": seed, "options": options}, not no_mark, json)
+        return
     is_text = trained.modality.shows_text and not grid
     number = n if n is not None else len(sources) if sources and source_file else 4 if is_text else 16
     if stream:

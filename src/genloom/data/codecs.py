@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from genloom.core.config import unknown
+from genloom.core.errors import InputError
 from genloom.core.spec import Span
 from genloom.data.cells import MISSING, Cells, dates_of, is_missing, numbers_of
 
@@ -37,6 +39,11 @@ class Codec(Protocol):
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """[N, spans]; -1 where a category has a level that is not known."""
+        ...
+
+    def given(self, frame: pd.DataFrame, sole: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        """[N, spans] of rows with holes, 0 where there is one, and where there is none, [N]. sole: of several levels
+        that go with what is there none is given, else the most frequent. Raises InputError."""
         ...
 
     def decode(self, x: Floats) -> dict[str, Any]:
@@ -112,6 +119,16 @@ class Number:
             kind[cells.texts == special if isinstance(special, str) else cells.numbers == special] = k
         kind[np.isnan(cells.numbers) & (kind == 0)] = -1
         return np.stack([kind, np.where(kind == 0, score, 0.0)], 1)
+
+    def given(self, frame: pd.DataFrame, sole: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        if self.column not in frame.columns:
+            return np.zeros((len(frame), len(self.spans))), np.zeros(len(frame), bool)
+        there = frame[self.column].notna().to_numpy()
+        x = self.encode(frame)
+        wrong = np.flatnonzero(there & ((x[:, 0] == -1 if self.specials else False) | ~np.isfinite(x).all(1)))
+        if len(wrong):
+            raise InputError(f"{frame[self.column].iloc[wrong[0]]!r} in row {wrong[0] + 1} is no {self.column}")
+        return np.where(there[:, None], x, 0.0), there
 
     @property
     def missing(self) -> str:
@@ -275,6 +292,29 @@ class Category:
         index = pd.Index([_key(v) for v in self.levels], dtype=object)
         return index.get_indexer(_keys(frame, self.columns, self.dtypes)).astype(np.float64)[:, None]
 
+    def given(self, frame: pd.DataFrame, sole: bool) -> tuple[Floats, NDArray[np.bool_]]:
+        there, out = np.zeros(len(frame), bool), np.zeros((len(frame), 1))
+        columns = [k for k, c in enumerate(self.columns) if c in frame.columns]
+        fits: dict[tuple[str, ...], list[int]] = {}
+        if not columns:
+            return out, there
+        names = [self.columns[k] for k in columns]
+        rows = list(zip(*(_texts(frame[c]) for c in names), strict=True))
+        for row in set(rows):
+            fits[row] = [
+                i for i, level in enumerate(self.levels)
+                if all(t is None or t == _shown(level[k]) for t, k in zip(row, columns, strict=True))
+            ]  # fmt: skip
+        for i, row in enumerate(rows):
+            if all(t is None for t in row):
+                continue
+            if not fits[row]:
+                near = [_shown(level[columns[0]]) for level in self.levels]
+                what = f"level of {' + '.join(names)} (row {i + 1})"
+                raise InputError(unknown(" + ".join(t or "" for t in row), near if len(names) == 1 else (), what))
+            there[i], out[i, 0] = len(fits[row]) == 1 or not sole, fits[row][0]
+        return out, there
+
     def decode(self, x: Floats) -> dict[str, Any]:
         codes = x[:, 0].astype(np.int64)
         return {
@@ -313,6 +353,16 @@ def _factorised(series: pd.Series) -> tuple[Codes, Sequence[Any]]:
     except TypeError:  # lists and the like
         codes, found = pd.factorize(series.map(str), use_na_sentinel=True)
     return np.where(codes < 0, len(found), codes), list(found)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _texts(series: pd.Series) -> list[str | None]:
+    """Cells as text; None where there is none."""
+    gone = series.isna().to_numpy()
+    return [None if g else str(plain_level(v)) for v, g in zip(series.tolist(), gone, strict=True)]
 
 
 _TYPES = {"b": bool, "i": int, "f": float, "s": str}

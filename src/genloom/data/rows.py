@@ -120,8 +120,8 @@ class RowBuilder(Builder):
         worst = spans[int(wrong.sum(0).argmax())]
         rows = [f"row {i + reading.first:,}" for i in np.flatnonzero(~told)[:3]]
         return (
-            f"{count(int((~told).sum()), 'row')} of {len(told):,} left out, as {listing(rows)}: values that the training "
-            f"data lack, mostly of {worst}"
+            f"{count(int((~told).sum()), 'row')} of {len(told):,} left out, as {listing(rows)}: values that the "
+            f"training data lack, mostly of {worst}"
         )
 
 

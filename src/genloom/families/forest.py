@@ -39,7 +39,7 @@ class Forest(Family):
         """Settings of the forest."""
 
         boost: BoostConfig = BoostConfig()
-        target: BoostConfig = BoostConfig(trees=120, rate=0.07)
+        target: BoostConfig = BoostConfig(trees=250, rate=0.07, leaves=20)
         bins: int = setting(64, "Bins of a number that takes many values.", ge=2, le=1024)
 
     class Options(Settings):

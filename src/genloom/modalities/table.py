@@ -24,7 +24,7 @@ from genloom.core.modality import Fingerprint, Modality
 from genloom.core.spec import Row
 from genloom.data import encoding
 from genloom.data.anew import FreeText, Identifier
-from genloom.data.cells import KINDS, MOST_LEVELS, Kind, kind_of
+from genloom.data.cells import KINDS, MOST_LEVELS, Kind, is_missing, kind_of
 from genloom.data.codecs import Category, Codec, Number
 from genloom.data.constraints import Constraint, parsed
 from genloom.data.frames import DATABASES, SHEETS, TEXTS, Reading, open_frame, pandas
@@ -169,6 +169,22 @@ class Table(Modality[dict[str, Any]]):
             if c not in frame.columns:
                 raise InputError(f"the table has no column {c!r}; it has {listing(list(map(str, frame.columns)))}")
         return np.concatenate([codec.encode(frame) for codec in self.codecs], 1).astype(np.float32)
+
+    def understood(self, frame: pd.DataFrame, typed: bool) -> pd.DataFrame:
+        """Columns of a table that may lack some, cells that say nothing as missing."""
+        return frame.assign(**{c: frame[c].mask(is_missing(frame[c], typed)) for c in frame.columns})
+
+    def given(self, frame: pd.DataFrame, sole: bool = False) -> tuple[Tensor, Tensor]:
+        """Of rows with holes, the encoded entries [N, S] and bool alike, True where they are given. sole: columns that
+        are learnt together only where those that are there leave one combination, else as the most frequent one.
+        Raises InputError naming the row of a value that is not known."""
+        known, mask = [], []
+        for codec in self.codecs:
+            entries, there = codec.given(frame, sole)
+            known.append(entries)
+            mask.append(np.repeat(there[:, None], len(codec.spans), 1))
+        entries = np.concatenate(known, 1).astype(np.float32)
+        return torch.from_numpy(entries), torch.from_numpy(np.concatenate(mask, 1))
 
     def encode(self, example: Mapping[str, Any]) -> Tensor:
         return torch.from_numpy(self.encode_frame(self._frame([example]))[0])

@@ -69,8 +69,10 @@ def generate(
     options: Settings,
     given: Condition | None = None,
     guide: Guide | None = None,
+    first: int = 0,
 ) -> Tensor:
     """n samples as the spec says, on the CPU; row i depends only on the seed, i, its conditions and the options.
+    first: what i begins with.
 
     given: the other conditions, each with n rows, or with one that holds for every sample. guide: steers families that
     generate token by token.
@@ -85,7 +87,7 @@ def generate(
         )
         condition = replace(condition, label=label)
         condition.check(family.honours(), type(family).__name__)
-        rng = Rng(derive(seed, "sample"), offset=offset, device=device)
+        rng = Rng(derive(seed, "sample"), offset=first + offset, device=device)
         if isinstance(family, HasSteps):
             x = family.sample(count, condition, rng, options, guide)
         else:

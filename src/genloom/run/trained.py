@@ -6,7 +6,6 @@ import datetime
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +19,22 @@ from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import RunConfig, Settings, resolve, validate
 from genloom.core.device import choose_device, place
 from genloom.core.errors import InputError
-from genloom.core.family import Family, HasLatent, HasSteps, HasSurprise
+from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
-from genloom.core.rng import Rng, derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
-from genloom.core.spec import Tokens, spec_from_json
+from genloom.core.spec import Row, Tokens, spec_from_json
 from genloom.families import find_family
 from genloom.modalities import find_modality
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
 from genloom.run.asking import Values, asked_for, labels_for
+from genloom.run.between import ways
 from genloom.run.completing import completed
-from genloom.run.generate import file_part, generate, not_empty, save_shown
-from genloom.run.prompting import columns, cut, guide_for, pieces
+from genloom.run.generate import file_part, generate, save_shown
+from genloom.run.prompting import columns, cut, guide_for
+from genloom.run.rows import filled, sampled
+from genloom.run.streaming import streamed
 from genloom.run.summaries import summary_of
 
 if TYPE_CHECKING:
@@ -164,10 +165,11 @@ class Run:
         stop: Sequence[str] = (),
         properties: Values | None = None,
         source: Any = None,
+        where: str | Mapping[str, Any] | None = None,
         notify: Callable[[str], None] = lambda _: None,
-    ) -> list[Any]:
-        """n examples (PIL images for images, str for text). label: a class name, several that take turns, or None: the
-        data's proportions.
+    ) -> Any:
+        """n examples (PIL images for images, str for text; of a table one DataFrame). label: a class name, several that
+        take turns, or None: the data's proportions. where: what rows of a table shall meet, as "sex=Female,age>60".
 
         options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
         prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
@@ -175,6 +177,8 @@ class Run:
         turns. source: what the samples follow from, such as a title, or a list of them that take turns. notify is told
         of what is too long or was never seen. Raises InputError for an unknown label, property, option or character.
         """
+        if where or isinstance(self.family.spec, Row):
+            return sampled(self, n, where=where, seed=seed, options=self._options(options), notify=notify)
         x, _ = self.sample_tensor(
             n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop, properties=properties,
             source=source, notify=notify,
@@ -197,23 +201,7 @@ class Run:
         """The text of one sample, piece by piece as it is generated, after the prompt; together the sample that
         `sample` gives. Closing the iterator stops the work. Raises InputError for models that are not of
         sequences."""
-        family = self.family
-        if not isinstance(family, HasSteps) or not isinstance(family.spec, Tokens):
-            raise InputError(f"the model {self.config.model} does not generate piece by piece; leave --stream out")
-        chosen = self._options(options)
-        if getattr(chosen, "beams", 1) > 1:
-            raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
-        device = family.device
-        known = self._known(prompt, "", chosen, notify)
-        labels = self.label_indices(label, 1, seed)
-        condition = replace(self._asked(1, properties, source, notify), known=known.known, mask=known.mask)
-        condition = replace(condition, label=labels).map(lambda t: t.to(device))
-        begin = columns(family.spec, known)
-        guide = guide_for(self.modality, stop, begin)
-        rng = Rng(derive(seed, "sample"), device=device)
-        steps = family.steps(1, condition, rng, chosen, guide)
-        tokens = (int(step.tokens[0]) for step in islice(steps, begin - 1, None))
-        return pieces(self.modality.decode, tokens, stop)
+        return streamed(self, prompt, label, seed, self._options(options), stop, properties, source, notify)
 
     def complete(
         self,
@@ -228,6 +216,17 @@ class Run:
         """n examples in which the `parts` of an example are kept, such as "1" for the first voice of a piece, and the
         others are filled in. example: raw or already read. Raises InputError where there are no such parts."""
         return completed(self, example, parts, n, self.label_indices(label, n, seed), seed, options)
+
+    def fill(
+        self,
+        holes: Any,
+        *,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> Any:
+        """The rows of a table (a path or a DataFrame) with their missing cells drawn given the others."""
+        return filled(self, holes, seed=seed, options=self._options(options), notify=notify)
 
     @torch.no_grad()
     def surprise(
@@ -370,20 +369,8 @@ class Run:
         between: Sequence[Any] | None = None,
     ) -> list[list[Any]]:
         """`rows` ways of n steps between two codes each: of the examples `between` (pairs in turn), else of samples."""
-        if n < 2:
-            raise InputError(f"an interpolation has at least 2 steps, got {n}")
         self._latent()
-        if between is not None and (len(between) < 2 or len(between) % 2):
-            raise InputError(f"interpolation goes between pairs of examples; got {len(between)}")
-        ends = self.encode(between if between is not None else self._ends(2 * rows, label, seed))
-        way = np.linspace(0, 1, n, dtype=np.float32)[:, None]
-        return [self.decode(a + way * (b - a)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
-
-    def _ends(self, n: int, label: str | int | None, seed: int) -> list[Any]:
-        """n samples to go between. An empty text cannot be read back: one that follows it takes its place."""
-        if not isinstance(self.family.spec, Tokens):
-            return self.sample(n, label=label, seed=seed)
-        return not_empty(self.sample(4 * n, label=label, seed=seed), n, self.name)
+        return ways(self, n, rows, seed, label, between)
 
     # -- the data it learnt from ---------------------------------------------------------------------------------------
 
@@ -396,7 +383,9 @@ class Run:
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
         if not isinstance(source, Prepared):
-            state = self.modality.state() if self.config.start else None
+            # Other rows of a table are told by the columns and levels that the model knows.
+            keeps = self.config.start or (against is not None and isinstance(self.family.spec, Row))
+            state = self.modality.state() if keeps else None
             settings = self.modality.config.model_dump()
             source = prepare(source, self.config.kind, settings, self.config.data, notify, state)
         return alike(source, self.name, self.modality.spec, self.condition)
