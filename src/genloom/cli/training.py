@@ -149,7 +149,8 @@ def _show_run(run: Run, as_json: bool) -> None:
         )
         return
     print(run.path)
-    say(f"Next: genloom sample {run.path} -n 64 --grid   ·   genloom evaluate {run.path}")
+    rows = "-n 1000 -o synthetic.csv" if run.config.kind == "table" else "-n 64 --grid"
+    say(f"Next: genloom sample {run.path} {rows}   ·   genloom evaluate {run.path}")
 
 
 class Form(StrEnum):

@@ -135,7 +135,7 @@ def numbers_of(series: pd.Series, typed: bool, shape: dict[str, Any] | None = No
     plain = series.astype(str).str.strip()
     values = pd.to_numeric(plain.where(~gone), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     values = np.where(np.isfinite(values), values, np.nan)
-    texts = np.where(np.isnan(values), plain.where(~gone, plain if not typed else ""), None).astype(object)
+    texts = np.where(np.isnan(values), plain.where(~gone, plain if not typed else "").to_numpy(object), None)
     if shape is None:
         places = plain[~np.isnan(values)].str.extract(r"\.(\d+)$")[0].str.len().fillna(0).to_numpy(np.int64)
         exponent = bool(plain[~np.isnan(values)].str.contains("[eE]", regex=True).any())
@@ -191,10 +191,11 @@ def dates_of(series: pd.Series, typed: bool, shape: dict[str, Any] | None = None
 
     gone = is_missing(series, typed)
     texts = np.full(len(series), None, object)
+    notices: tuple[str, ...] = ()
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         zone = getattr(series.dtype, "tz", None)
         plain = series.dt.tz_convert("UTC").dt.tz_localize(None) if zone is not None else series
-        stamps, notices = plain, ()
+        stamps = plain
         shape = shape or {"formats": [], "zone": None if zone is None else str(zone)}
     else:
         written = series.astype(str).str.strip()

@@ -34,8 +34,11 @@ Codes = NDArray[np.int64]
 class Codec(Protocol):
     """Columns of a table as `spans` of a Row."""
 
-    columns: tuple[str, ...]
-    spans: tuple[Span, ...]
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def spans(self) -> tuple[Span, ...]: ...
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """[N, spans]; -1 where a category has a level that is not known."""
@@ -262,12 +265,20 @@ class Category:
     levels: tuple[tuple[Any, ...], ...]
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, columns: Sequence[str], typed: bool, train: Codes, most: int) -> Category:
+    def fit(
+        cls,
+        frame: pd.DataFrame,
+        columns: Sequence[str],
+        typed: bool,
+        train: Codes,
+        most: int,
+        numbers: Sequence[str] = (),
+    ) -> Category:
         """Levels of all rows, so that held-out rows can be told; their order is that of the training rows. Beyond
-        `most`, the rarest are not learnt."""
+        `most`, the rarest are not learnt. numbers: columns whose cells of text are whole numbers."""
         import pandas as pd
 
-        dtypes = tuple(_dtype(frame[c], typed) for c in columns)
+        dtypes = tuple(_dtype(frame[c], typed, c in numbers) for c in columns)
         codes, found = pd.factorize(_keys(frame, columns, dtypes))
         times = np.bincount(codes[train], minlength=len(found))
         order = np.argsort(-times, kind="stable")[:most]
@@ -383,7 +394,7 @@ def _values(key: str) -> tuple[Any, ...]:
     return tuple(out)
 
 
-def _dtype(series: pd.Series, typed: bool) -> dict[str, Any]:
+def _dtype(series: pd.Series, typed: bool, number: bool) -> dict[str, Any]:
     import pandas as pd
 
     kind = series.dtype
@@ -394,13 +405,16 @@ def _dtype(series: pd.Series, typed: bool) -> dict[str, Any]:
     if typed:
         return {"dtype": str(kind)}
     silent = series[is_missing(series, False)]
-    return {"dtype": "str", "missing": str(silent.mode().iloc[0]) if len(silent) else ""}
+    kept = ("Int64" if len(silent) else "int64") if number else "str"
+    return {"dtype": kept, "missing": str(silent.mode().iloc[0]) if len(silent) else ""}
 
 
 def _restored(values: NDArray[np.object_], about: Mapping[str, Any]) -> Any:
     import pandas as pd
 
     column = pd.Series(values, dtype=object)
+    if "missing" in about and about["dtype"] != "str":
+        column = pd.to_numeric(column)
     if about["dtype"] != "category":
         return column.astype(about["dtype"])
     categories = pd.Index(about["categories"]).astype(about["inner"])

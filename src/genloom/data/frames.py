@@ -302,7 +302,7 @@ def _of_database(address: str, query: str | None) -> Reading:
             return _plain(pd.read_sql(statement, connection), shown)
     except InputError:
         raise
-    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError, ImportError) as e:
+    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as e:
         raise InputError(f"{shown} cannot be queried: {_short(e)}") from None
 
 

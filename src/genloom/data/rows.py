@@ -57,7 +57,7 @@ class RowBuilder(Builder):
         assert isinstance(modality, Frames)
         self.notices += modality.notices
         x = modality.encode_frame(frame)
-        told = np.isfinite(x).all(1) & ~((x < 0) & _categories(modality)).any(1)
+        told = np.asarray(np.isfinite(x).all(1) & ~((x < 0) & _categories(modality)).any(1))
         if not told.all():
             self.notices.append(self._untold(x, told, modality, reading))
         if not (told & (codes == TRAIN)).any():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from genloom.data.cells import is_missing, is_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 MOST_COLUMNS, MOST_LEVELS = 200, 1000  # among which it is looked for
 ROWS_EACH, ROWS_OFTEN = 20, 20  # rows of each level on average, and of two levels at least, for it to be no chance
 GLANCE = 2000  # rows that rule out most pairs
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,14}")
 
 Codes = NDArray[np.int64]
 
@@ -32,6 +36,8 @@ def dependent(
     for c in frame.columns:
         if kinds[c] not in ("category", "number") or c in taken or len(codes) == MOST_COLUMNS:
             continue
+        if kinds[c] == "number" and is_text(frame[c]) and not _plain(frame[c]):
+            continue  # its decimal places would be lost
         own, size = _codes(frame[c])
         times = np.sort(np.bincount(own[train], minlength=size))
         if 2 <= size <= min(MOST_LEVELS, len(train) / ROWS_EACH) and times[-2] >= ROWS_OFTEN:
@@ -47,6 +53,12 @@ def dependent(
                 follows.setdefault(leader, []).append(c)
                 done.add(c)
     return groups + [(leader, *others) for leader, others in follows.items()]
+
+
+def _plain(series: pd.Series) -> bool:
+    """Whether cells of text are whole numbers as they are usually written, or missing."""
+    there = series[~is_missing(series, False)].unique()
+    return all(_WHOLE.fullmatch(str(v)) for v in there)
 
 
 def _codes(series: pd.Series) -> tuple[Codes, int]:

@@ -53,7 +53,10 @@ class Forest(Family):
 
     def __init__(self, spec: Row, config: Forest.Config, condition: ConditionSpec) -> None:
         super().__init__()
-        self.spec, self.config, self.condition = spec, config, condition
+        self.spec: Row = spec
+        self.config, self.condition = config, condition
+        self.sequence: Tensor
+        self.ends: Tensor
         for name in BUFFERS:
             self.register_buffer(name, torch.zeros(0))
         self._parts: list[tuple[int, Levels, Dichotomies]] = []  # of each span in the order in which they are drawn
@@ -135,12 +138,18 @@ class Forest(Family):
             x, _ = self._drawn(n, rng.fork("row"), None, None)
             return torch.from_numpy(x.astype(np.float32)).to(self.device)
         known, mask = condition.known.double().cpu().numpy(), condition.mask.cpu().numpy()
-        ways = [self._drawn(n, rng.fork("row", k), known, mask) for k in range(options.particles)]
+        one = self._comes_first(mask)  # what is known then leaves nothing to choose between
+        ways = [self._drawn(n, rng.fork("row", k), known, mask) for k in range(1 if one else options.particles)]
         weights = np.stack([w for _, w in ways], 1)
         shares = np.exp(weights - weights.max(1, keepdims=True)).cumsum(1)
         choice = (shares < rng.uniform_rows("choice", n)[:, None] * shares[:, -1:]).sum(1)
-        chosen = np.stack([x for x, _ in ways])[np.minimum(choice, options.particles - 1), np.arange(n)]
+        chosen = np.stack([x for x, _ in ways])[np.minimum(choice, len(ways) - 1), np.arange(n)]
         return torch.from_numpy(np.where(mask, known, chosen).astype(np.float32)).to(self.device)
+
+    def _comes_first(self, mask: NDArray[np.bool_]) -> bool:
+        """Whether all that is known of every row is drawn before the rest of it."""
+        ordered = mask[:, [at for at, _, _ in self.parts()]]
+        return bool((ordered[:, :-1] >= ordered[:, 1:]).all())
 
     def _drawn(
         self, n: int, rng: Rng, known: NDArray[np.float64] | None, mask: NDArray[np.bool_] | None
@@ -183,8 +192,8 @@ class Forest(Family):
         for _, levels, model in self._parts:
             values, ranks = levels.arrays()
             parts = (model.questions.reshape(-1), model.shares, values, ranks, model.packed())
-            for name, part in zip(rows, parts, strict=True):
-                rows[name].append(part)
+            for own, part in zip(rows.values(), parts, strict=True):
+                own.append(np.asarray(part))
             ends.append([sum(map(len, rows[name])) for name in rows])
         for name, arrays in rows.items():
             self.register_buffer(name, torch.from_numpy(np.concatenate(arrays).copy()))

@@ -142,7 +142,8 @@ class Table(Modality[dict[str, Any]]):
                 codecs.append(number)
                 notices += said
             else:
-                category = Category.fit(frame, group, typed, train, config.levels)
+                numbers = [name for name in group if kinds[name] == "number" and len(group) > 1]
+                category = Category.fit(frame, group, typed, train, config.levels, numbers)
                 codecs.append(category)
                 notices += _of_levels(category, len(train))
         if not codecs:
@@ -150,7 +151,7 @@ class Table(Modality[dict[str, Any]]):
                 f"{reading.origin} has nothing to learn: {count(len(columns), 'column')} of identifiers and free text; "
                 "say what they are by --kinds"
             )
-        if config.target in (a.column for a in anew):
+        if any(a.column == config.target for a in anew):
             raise InputError(f"the target {config.target} is not learnt: it is {kinds[str(config.target)]}")
         codecs.sort(key=lambda codec: config.target in codec.columns)
         return cls(config, columns, codecs, anew, tuple(notices))

@@ -24,7 +24,7 @@ from genloom.core.errors import InputError
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 BOOSTED, SHARE, TABLE = 0, 1, 2  # how a question is answered: by trees, by one number, at once for all levels left
-FULL = 8_000  # rows from which a classifier has all of its trees
+FULL = 8_000  # rows from which a classifier has all of its trees; all rows where there are fewer
 TINY = 1e-12
 
 
@@ -203,7 +203,8 @@ class _Fit:
             some = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(rows))[: self.config.rows]
             some.sort()
             rows, above = rows[some], above[some]
-        trees = max(5, round(self.config.trees * min(1.0, (len(rows) / FULL) ** 0.5)))
+        full = min(FULL, len(self.codes))
+        trees = max(5, round(self.config.trees * min(1.0, (len(rows) / full) ** 0.5)))
         data = self.data.subset(rows).construct()
         data.set_label(above.astype(np.float32))
         text: str = lightgbm().train(self.params, data, trees).model_to_string()

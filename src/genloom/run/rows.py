@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from genloom.run.trained import Run
 
 MOST_TRIES = 50 * ROWS  # rows made without one that meets what was asked, before giving up
+RARE = 50  # of how many rows one must do, lest the model be given what it can be given
 Where = str | Mapping[str, Any]
 Notify = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -62,7 +63,8 @@ def pieces(
     constraint or do not meet `where` are made anew; the rate is told. Raises InputError when hardly any does."""
     table = table_of(run)
     terms = terms_of(where, table) if where else ()
-    given = _given(run, table, terms)
+    fixed = _given(run, table, terms)
+    given: Condition | None = None  # at first: making rows and choosing among them is cheap
     seen: dict[str, set[int]] = {c.text: set() for c in table.constraints if c.rule == "unique"}
     tally, written = Kept(), 0
     while written < n:
@@ -74,6 +76,8 @@ def pieces(
             keep &= term.holds(frame)
         keep &= _new(frame, keep, table, seen)
         tally.made, tally.kept = tally.made + wanted, tally.kept + int(keep.sum())
+        if tally.kept * RARE < tally.made:
+            given = fixed
         if tally.made >= MOST_TRIES and tally.kept * 10_000 < tally.made:
             raise InputError(f"{tally.sentence('meet what is asked')}: too few to go on; ask for less")
         piece = frame[keep].head(n - written).reset_index(drop=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genloom.core.config import unknown
 from genloom.core.errors import InputError
 from genloom.data.cells import FORMATS
-from genloom.data.codecs import Category, Number
+from genloom.data.codecs import Category, Codec, Number
 from genloom.data.items import listing
 from genloom.modalities.table import Table
 
@@ -71,7 +71,7 @@ def terms_of(where: str | Mapping[str, Any], table: Table) -> tuple[Term, ...]:
 def _term(column: str, sign: str, text: str, table: Table) -> Term:
     if column not in table.columns:
         raise InputError(unknown(column, table.columns, "column"))
-    codec = next((c for c in table.codecs if column in c.columns), None)
+    codec: Codec | None = next((c for c in table.codecs if column in c.columns), None)
     if isinstance(codec, Number):
         return _of_number(codec, sign, text)
     if not isinstance(codec, Category):
@@ -84,10 +84,10 @@ def _term(column: str, sign: str, text: str, table: Table) -> Term:
             raise InputError(f"{column} is a category: ask for it by = or !=, not {sign}")
         wanted = _number(column, text)
         signs = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
-        values = tuple(v for v in numbers.values() if signs[sign](v, wanted))
-        if not values:
+        met = tuple(v for v in numbers.values() if signs[sign](v, wanted))
+        if not met:
             raise InputError(f"no row can have {column}{sign}{text}: it is one of {listing(sorted(numbers))}")
-        return Term(column, "=", values)
+        return Term(column, "=", met)
     values = tuple(v.strip() for v in text.split("|")) if text not in levels else (text,)
     for value in values:
         if value not in levels:
