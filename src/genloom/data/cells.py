@@ -135,7 +135,8 @@ def numbers_of(series: pd.Series, typed: bool, shape: dict[str, Any] | None = No
     plain = series.astype(str).str.strip()
     values = pd.to_numeric(plain.where(~gone), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     values = np.where(np.isfinite(values), values, np.nan)
-    texts = np.where(np.isnan(values), plain.where(~gone, plain if not typed else "").to_numpy(object), None)
+    texts = plain.where(~gone, plain if not typed else "").to_numpy(object)
+    texts[~np.isnan(values)] = None
     if shape is None:
         places = plain[~np.isnan(values)].str.extract(r"\.(\d+)$")[0].str.len().fillna(0).to_numpy(np.int64)
         exponent = bool(plain[~np.isnan(values)].str.contains("[eE]", regex=True).any())
