@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from genloom.core.batch import Batch, Condition, ConditionSpec, Property, SourceSpec
-from genloom.core.spec import Grid, Tokens
+from genloom.core.spec import Grid, Row, Span, Tokens
 
 
 class Memory:
@@ -132,3 +132,20 @@ def reversals(n: int = 2000, held: int = 100) -> tuple[Documents, Tokens, Condit
     sources = [torch.tensor([*reversed(w), 1]) for w in found]
     sets = [Documents(documents[a:b], sources=sources[a:b]) for a, b in ((0, n), (n, n + held))]
     return sets[0], Tokens(8, 8, 0, 2, 1), ConditionSpec(source=SourceSpec(7, 8, 0, 1)), sets[1]
+
+
+def table(n: int = 600) -> tuple[Memory, Row, ConditionSpec]:
+    """Rows in which a number stands in about 2 of 3, is near 1.5 for `kind` 0 and near -1.5 for 1, and `sign`, the
+    target, says whether it stands and is above 0. `wide` has 300 levels, most of them rare."""
+    draw = np.random.Generator(np.random.PCG64(0))
+    kind = draw.integers(0, 3, size=n)
+    gate = (draw.random(n) < 1 / 3).astype(np.int64)
+    number = np.where(gate == 0, np.array([1.5, -1.5, 0.0])[kind] + 0.3 * draw.normal(size=n), 0.0)
+    wide = np.minimum(draw.geometric(0.05, size=n), 300) - 1
+    sign = (gate == 0) & (number > 0)
+    x = np.stack([kind, gate, number, wide, sign], 1).astype(np.float32)
+    spans = (
+        Span("kind", "category", 3), Span("number is", "category", 2), Span("number", "numeric", 0, "number is"),
+        Span("wide", "category", 300), Span("sign", "category", 2),
+    )  # fmt: skip
+    return Memory(torch.from_numpy(x)), Row(spans, "sign"), ConditionSpec()

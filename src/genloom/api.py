@@ -37,7 +37,7 @@ from genloom.run.adapters import write_adapter
 from genloom.run.start import Start, open_start
 
 DEFAULT_BUDGET = 600.0
-DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "flow"}
+DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "forest"}
 
 
 @dataclass(frozen=True)
@@ -192,21 +192,26 @@ def train(
     lora: bool = False,
     resume: bool = False,
     seed: int | None = None,
+    target: str | None = None,
     observers: Sequence[Observer] = (),
     notify: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a generator on `data` and return the run.
 
-    data: a folder, file, archive or catalog name, an array [N, H, W] or [N, H, W, C], a list of PIL images. model: a
+    data: a folder, file, archive or catalog name, an array [N, H, W] or [N, H, W, C], a list of PIL images, a pandas
+    DataFrame. model: a
     family's name. budget: training time ("10m" or seconds); steps: optimiser steps instead. settings: `{"family.width":
     64}` or nested. config: a TOML file. out: the run folder, by default runs/<data>-<model>. start: a run, a folder of
     transformers or a name on the hub whose weights the training begins with; lora: train low-rank changes of them.
     resume: go on with the run
-    in `out`; then only budget or steps may change. notify: called with each notice.
+    in `out`; then only budget or steps may change. target: of a table, the column that people tell from the others.
+    notify: called with each notice.
 
     Raises InputError for bad input, Interrupted after Ctrl-C or SIGTERM, GenloomError when training fails.
     """
     notify = notify or (lambda _: None)
+    if target is not None:
+        settings = merge(_nested(settings or {}), {"modality": {"target": target}})
     if resume:
         folder, job = _resumed(
             data, out, budget, steps, [model, recipe, settings, config, seed, start, lora or None], notify
@@ -385,6 +390,8 @@ def _timed(job: _Job) -> Plan:
     # The family is this function's own; a copy would lose what is marked on its parameters (core/optim.py).
     description = job.describe()
     times = Loop(job.family, job.prepared.train, trial, job.config.seed).time_steps(4)
+    if not times:
+        return Plan(job.config, description, 0.0, 0, tuple(job.prepared.notices))
     each = statistics.median(times[1:])  # the first also measures the data
     wanted = job.config.train.steps or max(1, int((job.config.train.budget or 0) / each))
     return Plan(job.config, description, each, wanted, tuple(job.prepared.notices))

@@ -58,6 +58,8 @@ class Pace:
 
 def describe_start(info: dict[str, Any]) -> str:
     """One line on what is being trained, from the loop's `started` information."""
+    if not info["parameters"]:
+        return f"{info['model']} on {info['data']['name']} · fitted in one go, without steps · {info['device']}"
     parameters = " + ".join(f"{count:,} {player}" for player, count in info["parameters"].items())
     length = f"{info['steps']:,} steps" if info["steps"] is not None else format_duration(info["budget"] or 0)
     begin = f", from step {info['step']:,}" if info["step"] else ""
@@ -78,6 +80,8 @@ def describe_step(record: dict[str, Any], left: float | None) -> str:
 
 
 def describe_end(summary: dict[str, Any]) -> str:
+    if not summary["steps"]:
+        return f"fitted in {format_duration(summary['seconds'])}"
     return (
         f"trained {summary['steps']:,} steps in {format_duration(summary['seconds'])} "
         f"({summary['examples_per_second']:,.0f} examples/s)"

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from genloom.core.errors import Unreadable
 from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid, Tokens, check_batch, spec_from_json, spec_to_json
+from genloom.core.spec import Grid, Row, Tokens, check_batch, spec_from_json, spec_to_json
 from genloom.data.midi import midi_bytes
 from genloom.data.voices import from_rows
 from genloom.modalities import find_modality, modality_names
@@ -81,8 +81,21 @@ def scores() -> list[bytes]:
     return [midi_bytes(from_rows(np.array(chorale(i, 1 + i % 2)))) for i in range(6)]
 
 
+def rows() -> list[bytes]:
+    """Six rows with a number, a word among numbers, a missing value, a date and a category."""
+    lines = [
+        "31,2.50,2024-01-31,rot",
+        "18,,2024-02-01,blau",
+        "65,1.25,2023-12-24,猫",
+        "42,none yet,2024-02-29,rot",
+        '18,2.50,2024-03-01,"a, b"',
+        "77,9.75,2024-01-01,rot",
+    ]
+    return [f"age,price,day,colour\n{line}\n".encode() for line in lines]
+
+
 RAW: dict[str, Callable[[], list[bytes]]] = {
-    "image": pictures, "level": levels, "molecule": structures, "music": scores, "text": texts,
+    "image": pictures, "level": levels, "molecule": structures, "music": scores, "table": rows, "text": texts,
 }  # fmt: skip
 MODALITIES = modality_names()
 
@@ -127,6 +140,12 @@ def test_written_examples_are_read_back(name: str, tmp_path: Path) -> None:
     cls, modality, examples = fitted(name)
     decoded = [modality.decode(modality.encode(e)) for e in examples[:2]]
     paths = modality.write(decoded, tmp_path, ["猫-1", "b"])
+    if isinstance(modality.spec, Row):
+        # A table is one file of all rows.
+        cells = paths[0].read_text("utf-8").splitlines()
+        assert [p.name for p in paths] == ["猫-1.csv"] and cells == ["age,price,day,colour", *(
+            raw.decode().splitlines()[1] for raw in RAW[name]()[:2])]  # fmt: skip
+        return
     own = paths[:2]  # a file each; after them there may be files that hold all of them
     assert [p.stem for p in own] == ["猫-1", "b"] and {p.suffix for p in own} <= cls.extensions
     for path, example in zip(own, decoded, strict=True):

@@ -79,12 +79,19 @@ def sample(
     repair: Annotated[
         bool, typer.Option("--repair", help="With --only: change what lacks the trait a little, not draw it again.")
     ] = False,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="CONDITIONS", help="Rows of a table: sex=Female,age>60.")
+    ] = None,
+    fill: Annotated[
+        Path | None, typer.Option("--fill", metavar="FILE", help="A table whose missing cells are filled in.")
+    ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print each text piece by piece as it comes.")] = False,
     no_mark: NoMark = False,
     sets: Sets = None,
     json: Json = False,
 ) -> None:
-    """Write samples of RUN as files, or as one picture with --grid. Texts are printed unless -o is given."""
+    """Write samples of RUN as files, or as one picture with --grid. Texts and rows of tables are printed unless -o is
+    given, for tables a .csv, .tsv, .parquet or .xlsx file."""
     from genloom.core.config import parse_sets
 
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_tokens": max_tokens}
@@ -96,6 +103,11 @@ def sample(
         raise InputError("--only and --repair are for whole samples; leave --stream and --known out")
     properties, sources = _numbers(property_ or []), _source_texts(source, source_file)
     trained = _load(run)
+    if where or fill or trained.config.kind == "table":
+        from genloom.cli.rows import write
+
+        write(trained, n, out, where, fill, {"seed": seed, "options": options}, not no_mark, json)
+        return
     is_text = trained.modality.shows_text and not grid
     number = n if n is not None else len(sources) if sources and source_file else 4 if is_text else 16
     if stream:

@@ -23,8 +23,8 @@ def train(
         typer.Argument(
             metavar="DATA",
             autocompletion=complete_data,
-            help="A folder of images (subfolders are classes), a zip or tar, an .npy, .npz, idx or CSV file, "
-            "or a name from `genloom list data`.",
+            help="A folder of images (subfolders are classes), a zip or tar, an .npy, .npz or idx file, a table "
+            "(CSV, Parquet, Excel, a database), or a name from `genloom list data`.",
         ),
     ] = None,
     model: Annotated[
@@ -65,6 +65,13 @@ def train(
         bool, typer.Option("--dry-run", help="Show the settings, the data and the expected time; write nothing.")
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of every random stream.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COLUMN", help="Of a table: the column that people predict.")
+    ] = None,
+    kinds: Annotated[
+        Path | None,
+        typer.Option("--kinds", metavar="FILE", help="Of a table: kinds of columns, as TOML lines: age = 'number'."),
+    ] = None,
     stop_on_copying: Annotated[
         bool,
         typer.Option(
@@ -74,13 +81,16 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model on DATA. Ctrl-C stops it with a checkpoint; --resume goes on."""
-    from genloom.core.config import merge, parse_sets
+    from genloom.core.config import merge, parse_sets, read_toml
 
     if budget is not None and steps is not None:
         raise InputError("give --budget or --steps, not both")
     if resume and dry_run:
         raise InputError("give --resume or --dry-run, not both")
     settings = parse_sets(sets or [])
+    table = {**({"target": target} if target else {}), **({"kinds": read_toml(kinds)} if kinds else {})}
+    if table:
+        settings = merge(settings, {"modality": table})
     if stop_on_copying:
         settings = merge(settings, {"train": {"stop_on_copying": True}})
 
@@ -139,7 +149,8 @@ def _show_run(run: Run, as_json: bool) -> None:
         )
         return
     print(run.path)
-    say(f"Next: genloom sample {run.path} -n 64 --grid   ·   genloom evaluate {run.path}")
+    rows = "-n 1000 -o synthetic.csv" if run.config.kind == "table" else "-n 64 --grid"
+    say(f"Next: genloom sample {run.path} {rows}   ·   genloom evaluate {run.path}")
 
 
 class Form(StrEnum):

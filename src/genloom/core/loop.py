@@ -119,11 +119,11 @@ class Loop:
         return self.progress.step
 
     def time_steps(self, n: int) -> list[float]:
-        """Seconds of each of the first n rounds. Changes the weights: for a scratch copy."""
-        times = []
+        """Seconds of each of the first n rounds, none for a family without. Changes the weights: for a scratch copy."""
+        times: list[float] = []
         self._before, self._begin = 0.0, time.perf_counter()
         with closing(self.feed):
-            for _ in range(n):
+            for _ in range(n if self.players else 0):
                 begin = time.perf_counter()
                 self._one(0.0)
                 times.append(time.perf_counter() - begin)
@@ -139,7 +139,7 @@ class Loop:
         with closing(self.feed), StopSignals() as stop:
             if self.progress.step == 0:
                 self._save()
-            while (fraction := self.fraction()) < 1 and not self._enough():
+            while self.players and (fraction := self.fraction()) < 1 and not self._enough():
                 self._one(fraction)
                 if stop.number:
                     self._save()

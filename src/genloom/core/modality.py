@@ -89,6 +89,10 @@ class Modality(ABC, Generic[Example]):
     def decode(self, x: Tensor) -> Example:
         """Inverse of `encode` for one encoded example, within the spec's resolution."""
 
+    def decode_all(self, x: Tensor, first: int = 0) -> Any:
+        """The examples of a batch, in order; first: the number of the first among all that are made."""
+        return [self.decode(e) for e in x]
+
     def augment(self, x: Tensor, rng: Rng) -> Tensor:
         """A batch as the spec says, randomly changed within what the data's meaning allows (off unless configured)."""
         return x

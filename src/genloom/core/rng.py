@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 CPU = torch.device("cpu")
@@ -91,3 +93,14 @@ class Rng:
             for i in range(n)
         ]
         return torch.stack(drawn).to(self.device)
+
+    def uniform_rows(self, name: str, n: int) -> NDArray[np.float64]:
+        """Uniform float64 [n] in (0, 1) where row i depends only on (seed, name, offset + i), as `uniform_each`, for
+        millions of rows: the mixing function of SplitMix64 (Steele, Lea and Flood 2014) on a counter."""
+        key = np.uint64(derive(self.seed, name, self.step))
+        with np.errstate(over="ignore"):
+            z = (np.arange(self.offset, self.offset + n, dtype=np.uint64) + key) * np.uint64(0x9E3779B97F4A7C15)
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z ^= z >> np.uint64(31)
+        return ((z >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

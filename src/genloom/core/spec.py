@@ -69,18 +69,35 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Span:
-    """One column of a Row: its name, how its values are modelled, and how many entries of x it takes."""
+    """One entry of a Row.
+
+    category: the number of a level, a whole number in [0, levels); never one-hot, for there may be 50,000. numeric: a
+    number whose distribution is near the standard normal; where `gate` names a category before it, the number counts
+    only in rows in which that is 0, and is 0 elsewhere.
+    """
 
     name: str
     head: Literal["numeric", "category"]
-    width: int
+    levels: int = 0
+    gate: str | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """Table rows. x is float32 [B, sum of the spans' widths]."""
+    """Table rows. x is float32 [B, S] for S spans. target: the span that people want to tell from the others, if any;
+    it is the last."""
 
     spans: tuple[Span, ...]
+    target: str | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.spans)
+
+    def gates(self) -> tuple[int, ...]:
+        """[S] the place of each span's gate; -1 without."""
+        places = {span.name: i for i, span in enumerate(self.spans)}
+        return tuple(-1 if span.gate is None else places[span.gate] for span in self.spans)
 
 
 Spec = Grid | Tokens | Row
@@ -97,7 +114,7 @@ def spec_from_json(data: dict[str, Any]) -> Spec:
     fields = dict(data)
     kind = fields.pop("kind")
     if kind == "row":
-        return Row(tuple(Span(**span) for span in fields["spans"]))
+        return Row(tuple(Span(**span) for span in fields["spans"]), fields["target"])
     if kind == "grid":
         fields["shape"] = tuple(fields["shape"])
     spec: Spec = KINDS[kind](**fields)
@@ -113,7 +130,17 @@ def check_batch(spec: Spec, x: Tensor) -> None:
         wanted, ok = f"int64 [B, T] with values below {spec.vocab}", x.ndim == 2 and x.dtype == torch.int64
         ok = ok and (x.numel() == 0 or (int(x.min()) >= 0 and int(x.max()) < spec.vocab))
     else:
-        width = sum(span.width for span in spec.spans)
-        wanted, ok = f"float32 [B, {width}]", x.ndim == 2 and x.shape[1] == width and x.dtype == torch.float32
+        wanted, ok = f"float32 [B, {spec.width}] with levels that there are", x.ndim == 2 and x.shape[1] == spec.width
+        ok = ok and x.dtype == torch.float32 and _levels_hold(spec, x)
     if not ok:
         raise InputError(f"the model takes {wanted}, but was given {x.dtype} {list(x.shape)}".replace("torch.", ""))
+
+
+def _levels_hold(spec: Row, x: Tensor) -> bool:
+    """Whether the categories of x [B, S] are whole numbers of levels that there are."""
+    places = [i for i, span in enumerate(spec.spans) if span.head == "category"]
+    if not places or not len(x):
+        return True
+    levels = torch.tensor([spec.spans[i].levels for i in places], dtype=x.dtype, device=x.device)
+    codes = x[:, places]
+    return bool(((codes >= 0) & (codes < levels) & (codes == codes.round())).all())

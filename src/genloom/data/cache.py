@@ -74,8 +74,8 @@ class Entry:
     """One prepared data set in the cache: meta.json, x.npy, labels.npy, origins.json. `meta` says the size of each
     file.
 
-    Of sequences, x.npy holds all tokens one after the other, starts.npy where each example begins, and places.npy which
-    of the names in origins.json it has, and its number there.
+    Of sequences, x.npy holds all tokens one after the other, starts.npy where each example begins. Of these and of
+    tables, places.npy says which of the names in origins.json an example has, and its number there.
     """
 
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class Entry:
         """Raises GenloomError when the file has gone since the entry was opened."""
         try:
             names: list[str] = json.loads((self.path / ORIGINS).read_text("utf-8"))
-            if STARTS not in self.meta["files"]:
+            if PLACES not in self.meta["files"]:
                 return names
             places = np.load(self.path / PLACES, allow_pickle=False)
             return Located(names, places[:, 0], places[:, 1])

@@ -34,7 +34,8 @@ class Items:
     read(i): file contents, an array or an object; raises Unreadable. order: the indices in the order that reads
     fastest. chosen: settings of the modality that were found in the data. stream: they are consecutive pieces of long
     texts, and `given` divides all of them. properties: [N] each, by name. source(i): what example i follows from, as
-    `read` gives examples; quick right after read(i). encodings: how many files of text are in which.
+    `read` gives examples; quick right after read(i). encodings: how many files of text are in which. frame: all rows at
+    once, of a table (data/frames.Reading).
     """
 
     origins: Sequence[str]
@@ -48,6 +49,7 @@ class Items:
     properties: Mapping[str, Sequence[float]] = field(default_factory=dict)
     source: Callable[[int], Any] | None = None
     encodings: Mapping[str, int] = field(default_factory=dict)
+    frame: Any = None
 
     def __len__(self) -> int:
         return len(self.origins)

@@ -17,6 +17,7 @@ from genloom.data import catalog
 from genloom.data.archive import TAR_ENDINGS, ZIP_ENDINGS, each_member, is_archive
 from genloom.data.arrays import is_idx, pair
 from genloom.data.blobs import Blob, file_blob, head_of
+from genloom.data.frames import SQL, is_frame, is_tabular
 from genloom.data.passages import sample
 from genloom.data.sources import found, is_text
 from genloom.data.table import holds_paths
@@ -40,6 +41,8 @@ def find_kind(data: Any) -> str:
     """
     if not isinstance(data, str | Path):
         return _of_memory(data)
+    if SQL.match(str(data)):
+        return "table"
     if is_text(data):
         return "text"
     path = found(data)
@@ -56,7 +59,9 @@ def find_kind(data: Any) -> str:
     if special is not None:
         return special
     if name.removesuffix(".gz").endswith(_TABLES):
-        return "image" if _lists_files(path) else "text"
+        return "image" if _lists_files(path) else "table" if is_tabular(path) else "text"
+    if path.is_file() and is_tabular(path):
+        return "table"
     plain = name.removesuffix(".gz")
     if any(os.path.splitext(plain)[1] in modality_class(n).extensions for n in names(MODALITIES)):
         return _of_names([plain])
@@ -64,6 +69,8 @@ def find_kind(data: Any) -> str:
 
 
 def _of_memory(data: Any) -> str:
+    if is_frame(data):
+        return "table"
     if data is None or isinstance(data, dict | set | int | float | bytes):
         return "image"  # whose source says what is wrong
     x, _ = pair(data)

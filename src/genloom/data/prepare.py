@@ -20,12 +20,13 @@ from genloom.core.config import DataConfig, Settings, validate
 from genloom.core.discover import module
 from genloom.core.errors import InputError
 from genloom.core.modality import Modality, form_of
-from genloom.core.spec import Tokens
+from genloom.core.spec import Row, Tokens
 from genloom.data import cache
 from genloom.data.build import Broken, Builder
 from genloom.data.conditions import Conditions
 from genloom.data.items import Source
 from genloom.data.kinds import MODALITIES, find_kind, modality_class
+from genloom.data.rows import RowBuilder
 from genloom.data.sequences import Sequences
 from genloom.data.sources import open_source
 from genloom.data.tokens import SequenceBuilder
@@ -132,7 +133,7 @@ def prepare(
     if damaged:
         notify("the prepared data in the cache were damaged and are made again")
     if entry is None:
-        builder = SequenceBuilder if form_of(cls, settings) is Tokens else Builder
+        builder = {Tokens: SequenceBuilder, Row: RowBuilder}.get(form_of(cls, settings), Builder)
         entry = cache.build(key, lambda folder: builder(source, cls, settings, config, notify, start).fill(folder))
     prepared = _opened(entry, source.name, cls, source.notices)
     continued = None if start is None else prepared.modality.state()

@@ -165,7 +165,7 @@ def _percent(share: float) -> str:
 def losses(family: Family, batches: Sequence[Batch]) -> Scores:
     """[N] nats of each example of the batches, or of each of its tokens where x is a row of tokens."""
     assert isinstance(family, HasLikelihood)
-    device = next(family.parameters()).device
+    device = family.device
     out = []
     with torch.no_grad():
         for batch in batches:

@@ -36,7 +36,7 @@ class Watched:
         begin = time.perf_counter()
         self.x, self.labels = self.generator.sample_tensor(n, seed=seed, given=given, options=options)
         seconds = max(time.perf_counter() - begin, 1e-9)
-        device = next((p.device.type for p in self.family.parameters()), "cpu")
+        device = self.family.device.type
         threads = torch.get_num_threads()
         self.drawing = {
             "n": n,

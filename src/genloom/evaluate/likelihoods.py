@@ -214,7 +214,7 @@ def _of_documents(family: Family, data: Data, notify: Callable[[str], None]) -> 
 def active_latents(family: HasLatent, held: Sequences) -> Figure:
     """How many entries of the code vary over held-out examples: few tell of a code that the decoder ignores."""
     assert isinstance(family, Family)
-    device = next(family.parameters()).device
+    device = family.device
     with torch.no_grad():
         codes = torch.cat([family.encode(b.x.to(device)) for b in held.batches(250)]).float()
     value, width = float((codes.var(0, correction=0) > ACTIVE).sum()), codes.shape[1]

@@ -88,7 +88,7 @@ def surprise_of(
     spec = family.spec
     if not isinstance(family, HasPredictions) or not isinstance(spec, Tokens):
         raise ValueError(f"{type(family).__name__} makes no predictions of tokens")
-    device = next(family.parameters()).device
+    device = family.device
     used = list(tokens[: known + MOST])
     x = torch.tensor(used, device=device)[None]
     given = condition.only(family.honours() - {"known"}).map(lambda t: t.to(device))

@@ -60,7 +60,7 @@ def traversals(
 
     Raises ValueError for a family without latents.
     """
-    device = next(family.parameters()).device
+    device = family.device
     if isinstance(family, HasLatent) and x is not None:
         codes = torch.cat([family.encode(b.to(device)) for b in x.split(DECODED)]).float()
         spread = codes.std(0) if len(codes) > 1 else torch.ones_like(codes[0])
@@ -94,7 +94,7 @@ def traversals(
 def _told(family: Family, label: Tensor | None, n: int) -> Condition:
     if label is None or "label" not in family.honours():
         return Condition()
-    return Condition(label=label[:1].expand(n).to(next(family.parameters()).device))
+    return Condition(label=label[:1].expand(n).to(family.device))
 
 
 def changes(decode: Callable[[Tensor], Tensor], codes: Tensor, spread: Tensor) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from genloom.core.files import Finish
+from genloom.core.files import Finish, sha256_of
 from genloom.nets.native.library import kind
 from genloom.provenance import credentials, mark
 from genloom.provenance.identity import Identity
@@ -79,6 +79,17 @@ class Marker:
         places = {"index": index, "label": label}
         self.entries.append({**entry, **{k: v for k, v in places.items() if v is not None}})
         return final
+
+    def facts(self) -> dict[str, Any]:
+        """The light mark of a file of all, for formats that are written piece by piece."""
+        assert self.batch is not None
+        b, seed = self.batch, self.batch.asked.get("seed")
+        return Mark(b.run, b.task, b.weights, seed if isinstance(seed, int) else None).to_json()
+
+    def wrote(self, path: Path) -> None:
+        """Note a file that did not pass through here because it was written piece by piece."""
+        if self.batch is not None:
+            self.entries.append({"name": path.name, "sha256": sha256_of(path)})
 
     def _sealed(self, data: bytes, suffix: str, facts: Mark) -> bytes:
         if self.identity is None or suffix.lower() not in credentials.TYPES or not credentials.available():

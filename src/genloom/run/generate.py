@@ -20,12 +20,13 @@ from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.guide import Guide
 from genloom.core.modality import Modality, Shown
 from genloom.core.rng import Rng, derive
-from genloom.core.spec import Grid, Spec, Tokens, check_batch, spec_to_json
+from genloom.core.spec import Grid, Row, Spec, Tokens, check_batch, spec_to_json
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
 GRID_SAMPLES = 40
+ROWS = 16_384  # of a table made at a time
 TEXT_SAMPLES, TEXT_TOKENS = 6, 300  # drawn while a model of sequences trains
 GOLDEN = 0.6180339887498949
 
@@ -43,6 +44,7 @@ def state_of(prepared: Prepared) -> dict[str, Any]:
 def chunks(spec: Spec, n: int) -> Iterator[tuple[int, int]]:
     """(offset, count) of pieces whose size keeps memory modest and never depends on n."""
     size = max(1, min(250, 2**21 // spec.dimensions)) if isinstance(spec, Grid) else 64
+    size = ROWS if isinstance(spec, Row) else size
     return ((i, min(size, n - i)) for i in range(0, n, size))
 
 
@@ -67,13 +69,15 @@ def generate(
     options: Settings,
     given: Condition | None = None,
     guide: Guide | None = None,
+    first: int = 0,
 ) -> Tensor:
     """n samples as the spec says, on the CPU; row i depends only on the seed, i, its conditions and the options.
+    first: what i begins with.
 
     given: the other conditions, each with n rows, or with one that holds for every sample. guide: steers families that
     generate token by token.
     """
-    device = next(family.parameters()).device
+    device = family.device
     out = []
     for offset, count in chunks(family.spec, n):
         label = None if labels is None else labels[offset : offset + count].to(device)
@@ -83,7 +87,7 @@ def generate(
         )
         condition = replace(condition, label=label)
         condition.check(family.honours(), type(family).__name__)
-        rng = Rng(derive(seed, "sample"), offset=offset, device=device)
+        rng = Rng(derive(seed, "sample"), offset=first + offset, device=device)
         if isinstance(family, HasSteps):
             x = family.sample(count, condition, rng, options, guide)
         else:
@@ -125,7 +129,7 @@ def draw_grid(
         labels = torch.arange(n) % columns if columns else spread_labels(family, n, 0)
     given = conditions_of(prepared, n) if prepared is not None else None
     given = None if given is None else given.only(family.honours() - {"label"})
-    examples = [modality.decode(e) for e in generate(family, n, labels, 0, options, given)]
+    examples = modality.decode_all(generate(family, n, labels, 0, options, given))
     if given is not None and given.source is not None and modality.shows_text and prepared and prepared.source:
         examples = [f"{prepared.source.decode(s)}\n→ {e}" for s, e in zip(given.source, examples, strict=True)]
     shown = modality.show(examples, columns)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from genloom.core.config import unknown
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.modality import HasTraits, Modality, Repairs
+from genloom.core.rng import derive
 
 TRIES = 30
 
@@ -28,19 +31,30 @@ def check(modality: Modality[Any], only: str | None, repair: bool) -> None:
 
 
 def kept(
-    examples: list[Any], again: Callable[[int], list[Any]], modality: Modality[Any], only: str, repair: bool
+    draw: Callable[[int, Any], tuple[list[Any], Tensor | None]],
+    seed: int,
+    label: Any,
+    classes: Sequence[str],
+    modality: Modality[Any],
+    only: str | None,
+    repair: bool,
 ) -> list[Any]:
-    """The examples, those without the trait `only` repaired, or replaced by what stands in their place in again(1),
-    again(2), ... Raises GenloomError when that does not help."""
+    """The examples of draw(seed, label), which also gives their labels [N]; those without the trait `only` repaired, or
+    replaced by what stands in their place in further draws of the same labels. Raises GenloomError when that does not
+    help."""
+    examples, labels = draw(seed, label)
+    if only is None:
+        return examples
     assert isinstance(modality, HasTraits)
     if repair and isinstance(modality, Repairs):
         return [e if modality.shows_trait(only, e) else modality.repair(only, e) for e in examples]
     out = list(examples)
     missing = [i for i, e in enumerate(out) if not modality.shows_trait(only, e)]
+    same = None if labels is None else [classes[int(i)] for i in labels]
     for k in range(1, TRIES + 1):
         if not missing:
             return out
-        fresh = again(k)
+        fresh, _ = draw(derive(seed, "again", k), same)
         for i in missing:
             if modality.shows_trait(only, fresh[i]):
                 out[i] = fresh[i]

@@ -92,7 +92,7 @@ def optimise(
     agent: Any = _twin(family)
     movers = [Optimiser(m, OptimiserConfig(lr=pace.lr, beta2=0.999)) for m in agent.players().values()]
     condition, spec, rng = Condition(), family.spec, Rng(derive(seed, "optimise"))
-    device = next(family.parameters()).device
+    device = family.device
     out, known = Optimised(), dict[str, Call]()
     memory: list[Call] = []
     stale = 0
@@ -124,7 +124,7 @@ def _twin(family: Family) -> Family:
     made: Any = type(family)
     twin: Family = made(family.spec, family.config, family.condition)
     twin.load_state_dict(family.state_dict())
-    return twin.to(next(family.parameters()).device).eval()
+    return twin.to(family.device).eval()
 
 
 def _scored(

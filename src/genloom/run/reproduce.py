@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from genloom.core.config import validate
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.run import CONFIG, MANIFEST, WEIGHTS, RunFolder
 from genloom.core.spec import Spec
@@ -17,6 +18,7 @@ from genloom.provenance import Marker, load_identity
 from genloom.provenance.record import Record, records_beside
 from genloom.provenance.writing import software
 from genloom.run.generate import chunks, save_shown
+from genloom.run.rows import write_rows
 from genloom.run.trained import Run
 
 
@@ -65,7 +67,7 @@ def reproduce(
     then = _mapping(record, "software")
     try:
         with using(str(then.get("decoding", "torch"))):
-            now = software(next(trained.family.parameters()).device.type)
+            now = software(trained.family.device.type)
             made, name = _again(trained, record.document.get("task"), asked, entry, out)
     except (KeyError, TypeError, ValueError) as e:
         raise InputError(f"the record {record.path} is damaged ({type(e).__name__}: {e}); restore it") from None
@@ -139,6 +141,12 @@ def _again(
             write = lambda folder, m: save_shown(run.modality.show(made), folder / stem, m)  # noqa: E731
         else:
             write = lambda folder, m: run.modality.write([made[entry["index"]]], folder, [stem], m)  # noqa: E731
+    elif task == "rows" and not asked.get("fill"):
+        chosen_options = validate(run.family.Options, asked["options"], "options")
+        write = lambda folder, m: write_rows(  # noqa: E731
+            run, int(asked["n"]), folder / f"{stem}{asked['ending']}", m, where=asked["where"], seed=asked["seed"],
+            options=chosen_options,
+        )  # fmt: skip
     elif task == "interpolate" and not asked.get("between"):
         ways = run.interpolate(asked["n"], rows=asked["rows"], seed=asked["seed"], label=asked["label"])
         shown = run.modality.show([image for way in ways for image in way], asked["n"])

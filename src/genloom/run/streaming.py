@@ -39,7 +39,7 @@ def streamed(
     chosen = validate(family.Options, options or {}, "options")
     if getattr(chosen, "beams", 1) > 1:
         raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
-    device = next(family.parameters()).device
+    device = family.device
     known = run.known(prompt, "", chosen, notify)
     labels = run.label_indices(label, 1, seed)
     condition = replace(run.asked(1, properties, source, notify), known=known.known, mask=known.mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +15,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from genloom.core.batch import Condition, ConditionSpec
-from genloom.core.config import RunConfig, Settings, resolve, validate
-from genloom.core.device import choose_device, place
+from genloom.core.config import RunConfig, Settings, validate
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
-from genloom.core.rng import derive
-from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
-from genloom.core.spec import Tokens, spec_from_json
-from genloom.families import find_family
-from genloom.modalities import find_modality
+from genloom.core.run import WEIGHTS, RunFolder
+from genloom.core.spec import Row, Tokens
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
@@ -34,7 +29,9 @@ from genloom.run.completing import completed
 from genloom.run.generate import file_part, generate, save_shown
 from genloom.run.interpolating import interpolated
 from genloom.run.keeping import check, kept
+from genloom.run.opening import opened
 from genloom.run.prompting import columns, cut, guide_for
+from genloom.run.rows import filled, sampled
 from genloom.run.streaming import streamed
 from genloom.run.summaries import summary_of
 
@@ -63,29 +60,7 @@ class Run:
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Run:
         """Read a run folder. Raises InputError when it is not one, is incomplete, damaged or altered."""
-        folder = RunFolder.open(path)
-        values, state = folder.read_json(CONFIG), folder.read_json(STATE)
-        try:
-            family_class, modality_class = find_family(values["model"]), find_modality(values["kind"])
-            config = resolve([values], modality_class.Config, family_class.Config)
-            modality = modality_class.from_state(state["modality"])
-            condition, spec = ConditionSpec.from_json(state["condition"]), spec_from_json(state["spec"])
-            own = state.get("source") or (state["modality"] if condition.source is not None else None)
-            source = None if own is None else modality_class.from_state(own)
-            family = family_class(spec, config.family, condition)
-        except (KeyError, TypeError, ValueError) as e:
-            raise InputError(
-                f"the settings in {path} are damaged ({type(e).__name__}: {e}); restore them or train again"
-            ) from None
-        try:
-            family.load_state_dict(folder.load_weights())
-        except RuntimeError as e:
-            reason = textwrap.shorten(str(e).splitlines()[-1], 120)
-            raise InputError(
-                f"the weights in {path} do not fit its settings ({reason}); restore them or train again"
-            ) from None
-        place(family, config.train, choose_device(device))
-        return cls(folder, config, family, modality, condition, source)
+        return cls(*opened(path, device))
 
     @property
     def path(self) -> Path:
@@ -170,10 +145,11 @@ class Run:
         source: Any = None,
         only: str | None = None,
         repair: bool = False,
+        where: str | Mapping[str, Any] | None = None,
         notify: Callable[[str], None] = lambda _: None,
-    ) -> list[Any]:
-        """n examples (PIL images for images, str for text). label: a class name, several that take turns, or None: the
-        data's proportions.
+    ) -> Any:
+        """n examples (PIL images for images, str for text; of a table one DataFrame). label: a class name, several that
+        take turns, or None: the data's proportions. where: what rows of a table shall meet, as "sex=Female,age>60".
 
         options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
         prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
@@ -184,19 +160,17 @@ class Run:
         or trait.
         """
         check(self.modality, only, repair)
+        if where or isinstance(self.family.spec, Row):
+            return sampled(self, n, where=where, seed=seed, options=self._options(options), notify=notify)
 
         def draw(seed: int, label: Any) -> tuple[list[Any], Tensor | None]:
             x, labels = self.sample_tensor(
                 n, label=label, seed=seed, options=options, prompt=prompt, suffix=suffix, stop=stop,
                 properties=properties, source=source, notify=notify,
             )  # fmt: skip
-            return [self.modality.decode(e) for e in x], labels
+            return self.modality.decode_all(x), labels
 
-        examples, labels = draw(seed, label)
-        if only is not None:
-            same = None if labels is None else [self.classes[int(i)] for i in labels]
-            again = lambda k: draw(derive(seed, "again", k), same)[0]  # noqa: E731
-            examples = kept(examples, again, self.modality, only, repair)
+        examples = kept(draw, seed, label, self.classes, self.modality, only, repair)
         return [cut(e, len(prompt), stop) for e in examples] if stop else examples
 
     def stream(
@@ -229,6 +203,17 @@ class Run:
         """n examples in which the `parts` of an example are kept, such as "1" for the first voice of a piece, and the
         others are filled in. example: raw or already read. Raises InputError where there are no such parts."""
         return completed(self, example, parts, n, self.label_indices(label, n, seed), seed, options)
+
+    def fill(
+        self,
+        holes: Any,
+        *,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> Any:
+        """The rows of a table (a path or a DataFrame) with their missing cells drawn given the others."""
+        return filled(self, holes, seed=seed, options=self._options(options), notify=notify)
 
     @torch.no_grad()
     def surprise(
@@ -313,7 +298,7 @@ class Run:
 
     def batch(self, task: str, asked: Mapping[str, Any]) -> Batch:
         """What files made together have in common, as their record tells it."""
-        device = next(self.family.parameters()).device.type
+        device = self.family.device.type
         return Batch(self.name, self.manifest.get("files", {}).get(WEIGHTS, ""), task, asked, device)
 
     def _output(self, folder: str | Path | None, default: str) -> Path:
@@ -339,7 +324,7 @@ class Run:
         if not len(examples):
             raise InputError("there is nothing to encode: no examples were given")
         cls, config, spec = type(self.modality), self.modality.config, self.family.spec
-        device = next(self.family.parameters()).device
+        device = self.family.device
         encoded = [self.modality.encode(cls.read(example, config)) for example in examples]
         if isinstance(spec, Tokens):
             return pad_sequence(encoded, batch_first=True, padding_value=spec.pad).to(device)
@@ -355,7 +340,7 @@ class Run:
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> list[Any]:
         """Examples of codes [N, D]."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=next(self.family.parameters()).device)
+        z = torch.as_tensor(codes, dtype=torch.float32, device=self.family.device)
         x = self.latent().decode(z)
         x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
         return [self.modality.decode(e) for e in x.cpu()]
@@ -387,7 +372,9 @@ class Run:
         if isinstance(source, str) and not source:
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
         if not isinstance(source, Prepared):
-            state = self.modality.state() if self.config.start else None
+            # Other rows of a table are told by the columns and levels that the model knows.
+            keeps = self.config.start or (against is not None and isinstance(self.family.spec, Row))
+            state = self.modality.state() if keeps else None
             settings = self.modality.config.model_dump()
             source = prepare(source, self.config.kind, settings, self.config.data, notify, state)
         return alike(source, self.name, self.modality.spec, self.condition)

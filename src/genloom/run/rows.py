@@ -1,0 +1,199 @@
+"""Rows of a table from a run: those that meet what is asked, holes that are filled, files of any length."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genloom.core.batch import Condition
+from genloom.core.config import DataConfig, Settings
+from genloom.core.errors import InputError
+from genloom.core.spec import Row
+from genloom.data.frames import Reading, open_frame
+from genloom.data.items import count
+from genloom.data.written import TableFile
+from genloom.modalities.table import Table
+from genloom.run.generate import ROWS, generate
+from genloom.run.where import Term, known_of, terms_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from genloom.provenance import Marker
+    from genloom.run.trained import Run
+
+MOST_TRIES = 50 * ROWS  # rows made without one that meets what was asked, before giving up
+RARE = 50  # of how many rows one must do, lest the model be given what it can be given
+Where = str | Mapping[str, Any]
+Notify = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+def _silent(_: Any, __: Any = None) -> None:
+    pass
+
+
+@dataclass
+class Kept:
+    """How many rows were made and how many of them met what was asked."""
+
+    made: int = 0
+    kept: int = 0
+
+    def sentence(self, why: str) -> str:
+        return f"{self.kept:,} of {self.made:,} rows that were made ({self.kept / max(1, self.made):.1%}) {why}"
+
+
+def table_of(run: Run) -> Table:
+    """Its modality. Raises InputError for a run that is not of tables."""
+    if not isinstance(run.modality, Table) or not isinstance(run.family.spec, Row):
+        raise InputError(f"{run.name} is not a model of tables; leave --where and --fill out")
+    return run.modality
+
+
+def pieces(
+    run: Run, n: int, *, where: Where | None = None, seed: int = 0, options: Settings, notify: Notify = _silent
+) -> Iterator[pd.DataFrame]:
+    """n rows in pieces of constant size; row i depends on the seed and on what is asked, not on n. Rows that break a
+    constraint or do not meet `where` are made anew; the rate is told. Raises InputError when hardly any does."""
+    table = table_of(run)
+    terms = terms_of(where, table) if where else ()
+    fixed = _given(run, table, terms)
+    given: Condition | None = None  # at first: making rows and choosing among them is cheap
+    seen: dict[str, set[int]] = {c.text: set() for c in table.constraints if c.rule == "unique"}
+    tally, written = Kept(), 0
+    while written < n:
+        wanted = ROWS if tally.made or terms or table.constraints else min(ROWS, n)
+        x = generate(run.family, wanted, None, seed, options, given, first=tally.made)
+        frame = table.decode_all(x, tally.made)
+        keep = table.kept(frame)
+        for term in terms:
+            keep &= term.holds(frame)
+        keep &= _new(frame, keep, table, seen)
+        tally.made, tally.kept = tally.made + wanted, tally.kept + int(keep.sum())
+        if tally.kept * RARE < tally.made:
+            given = fixed
+        if tally.made >= MOST_TRIES and tally.kept * 10_000 < tally.made:
+            raise InputError(f"{tally.sentence('meet what is asked')}: too few to go on; ask for less")
+        piece = frame[keep].head(n - written).reset_index(drop=True)
+        written += len(piece)
+        if len(piece):
+            yield piece
+    if tally.kept < tally.made:
+        notify(tally.sentence("meet the conditions" if terms else "keep the constraints"))
+
+
+def _given(run: Run, table: Table, terms: tuple[Term, ...]) -> Condition | None:
+    """What the terms fix, for a family that takes it; the others are left to rejection."""
+    fixed = known_of(terms, table)
+    if not fixed or "known" not in run.family.honours():
+        return None
+    known, mask = table.given(_one(fixed), sole=True)
+    return Condition(known=known, mask=mask) if bool(mask.any()) else None
+
+
+def _one(values: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({c: [v] for c, v in values.items()})
+
+
+def _new(frame: pd.DataFrame, keep: Any, table: Table, seen: dict[str, set[int]]) -> Any:
+    """[N] rows that repeat no value that must be unique, of those that are kept."""
+    import pandas as pd
+
+    out = np.ones(len(frame), bool)
+    for constraint in table.constraints:
+        if constraint.rule != "unique":
+            continue
+        marks = pd.util.hash_pandas_object(frame[list(constraint.columns)].astype(str), index=False).to_numpy()
+        known = seen[constraint.text]
+        for i in np.flatnonzero(keep & out):
+            mark = int(marks[i])
+            out[i] = mark not in known
+            known.add(mark)
+    return out
+
+
+def sampled(
+    run: Run, n: int, *, where: Where | None = None, seed: int = 0, options: Settings, notify: Notify = _silent
+) -> pd.DataFrame:
+    """n rows as one DataFrame with the columns and types of the data."""
+    import pandas as pd
+
+    return pd.concat(list(pieces(run, n, where=where, seed=seed, options=options, notify=notify)), ignore_index=True)
+
+
+# -- holes -------------------------------------------------------------------------------------------------------------
+
+
+def filled(run: Run, holes: Any, *, seed: int = 0, options: Settings, notify: Notify = _silent) -> pd.DataFrame:
+    """The rows of a table (a path or a DataFrame), their missing cells drawn given the others; what is given stays.
+    Columns that it lacks are holes. Raises InputError for columns and levels that the model does not know."""
+    import pandas as pd
+
+    table = table_of(run)
+    if "known" not in run.family.honours():
+        raise InputError(f"the model {run.config.model} cannot fill holes; forest and autoregressive can")
+    reading = open_frame(holes, DataConfig(), table.config.query, table.config.sheet).load().frame
+    assert isinstance(reading, Reading)
+    frame = reading.frame
+    strange = [c for c in frame.columns if c not in table.columns]
+    if strange:
+        notify(f"{count(len(strange), 'column')} that the model does not know: {', '.join(strange)}, left out")
+    if reading.lost:
+        raise InputError(f"{reading.lost[0][0]} does not fit: {reading.lost[0][1]}; mend it")
+    own = table.understood(frame[[c for c in frame.columns if c in table.columns]], reading.typed)
+    known, mask = table.given(own)
+    out = []
+    for at in range(0, len(own), ROWS):
+        rows = slice(at, at + ROWS)
+        size = len(known[rows])
+        x = generate(run.family, size, None, seed, options, Condition(known=known[rows], mask=mask[rows]), first=at)
+        made = table.decode_all(x, at)
+        for c in own.columns:
+            cells = own[c].iloc[rows].reset_index(drop=True)
+            made[c] = made[c].where(cells.isna(), cells.astype(made[c].dtype) if not cells.isna().any() else cells)
+            made[c] = made[c].astype(table.decode_all(x[:1], 0)[c].dtype)
+        out.append(made)
+    broken = sum(int((~table.kept(frame)).sum()) for frame in out)
+    if broken:
+        notify(f"{count(broken, 'row')} cannot keep the constraints with what is given")
+    return pd.concat(out, ignore_index=True)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def write_rows(
+    run: Run,
+    n: int,
+    path: Path,
+    marker: Marker,
+    *,
+    where: Where | None = None,
+    fill: Any = None,
+    seed: int = 0,
+    options: Settings,
+    notify: Notify = _silent,
+    progress: Progress = _silent,
+) -> Path:
+    """Rows into a CSV, TSV, Parquet or Excel file, piece by piece, marked where the format has a place for it.
+    fill: a table whose holes are filled, in place of n new rows. progress: told how many of how many are written."""
+    table = table_of(run)
+    facts = {"genloom": json.dumps(marker.facts())} if marker.batch is not None else {}
+    with TableFile(path, table.config.formulas, facts) as file:
+        if fill is not None:
+            parts: Iterator[pd.DataFrame] = iter([filled(run, fill, seed=seed, options=options, notify=notify)])
+        else:
+            parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify)
+        for part in parts:
+            file.add(table.as_text(part) if file.takes_text else part)
+            progress(file.rows, n)
+    marker.wrote(path)
+    return path
