@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Step
-from genloom.nets.decoding import Filters, Start, beam_search, draw, generate
+from genloom.nets.beams import beam_search
+from genloom.nets.decoding import Filters, Start, draw, generate
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.stepping import Embedder, Stepper

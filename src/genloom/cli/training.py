@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from genloom.run import Run
 
 
+class Task(StrEnum):
+    """What a training on pairs of texts is for."""
+
+    translate = "translate"
+    summarise = "summarise"
+    chat = "chat"
+
+
 def train(
     data: Annotated[
         str | None,
@@ -58,6 +66,10 @@ def train(
     lora: Annotated[
         bool, typer.Option("--lora", help="Train low-rank changes of the weights given by --from.")
     ] = False,
+    task: Annotated[
+        Task | None,
+        typer.Option("--task", help="What texts are to their sources: pairs, or conversations as JSON lines."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the stopped training in the run folder.")
     ] = False,
@@ -98,6 +110,7 @@ def train(
             out=out,
             start=start,
             lora=lora,
+            task=task.value if task else None,
             seed=seed,
             notify=say,
         )
@@ -117,6 +130,7 @@ def train(
             out=out,
             start=start,
             lora=lora,
+            task=task.value if task else None,
             resume=resume,
             seed=seed,
             observers=[progress],

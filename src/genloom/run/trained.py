@@ -35,6 +35,7 @@ from genloom.run.generate import file_part, generate, save_shown
 from genloom.run.interpolating import interpolated
 from genloom.run.keeping import check, kept
 from genloom.run.prompting import columns, cut, guide_for
+from genloom.run.speaking import Speaks
 from genloom.run.streaming import streamed
 from genloom.run.summaries import summary_of
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from genloom.evaluate.evaluation import Evaluation
 
 
-class Run:
+class Run(Speaks):
     """A trained generator and the folder it lives in. Needs no training data, except to evaluate."""
 
     def __init__(

@@ -1,0 +1,132 @@
+"""How near texts are to the references they should be: BLEU, chrF and TER by sacrebleu, ROUGE by rouge-score.
+
+Shapes: `N` texts, each with one reference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genloom.core.errors import InputError
+from genloom.data.units import is_cjk, units
+from genloom.metrics.intervals import mean_error
+
+Floats = NDArray[np.float64]
+BLOCKS = 20  # of sentences that are left out in turn for an interval
+ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """A figure of N texts: of all together, its standard error, that of each text, and what it was computed with."""
+
+    value: float
+    error: float
+    sentences: Floats
+    signature: str
+
+
+def tokenizer_for(references: Sequence[str]) -> str:
+    """How sacrebleu divides text for BLEU: characters of Chinese ("zh") and Japanese ("char"), else "13a"."""
+    text = "".join(references)
+    if 3 * sum(map(is_cjk, text)) < len(text):
+        return "13a"
+    return "char" if any("\u3040" <= c <= "\u30ff" for c in text) else "zh"
+
+
+def translation_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, Nearness]:
+    """bleu (Papineni et al. 2002), chrf (chrF2, Popović 2015) and ter (Snover et al. 2006), all of 100.
+
+    Raises InputError without the package.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+        from sacrebleu.metrics.ter import TER
+    except ModuleNotFoundError:
+        raise InputError("BLEU, chrF and TER need: pip install 'genloom[text]'") from None
+    tokenize = tokenizer_for(references)
+    cjk = tokenize != "13a"
+    made: dict[str, tuple[Any, Any]] = {
+        "bleu": (BLEU(tokenize=tokenize), BLEU(tokenize=tokenize, effective_order=True)),
+        "chrf": (CHRF(), CHRF()),
+        "ter": (TER(asian_support=cjk, normalized=cjk), TER(asian_support=cjk, normalized=cjk)),
+    }
+    out = {}
+    for name, (corpus, single) in made.items():
+        found = [single.sentence_score(t, [r]) for t, r in zip(texts, references, strict=True)]
+        value = float(corpus.corpus_score(list(texts), [list(references)]).score)
+        if name == "ter":
+            error = _ratio_error([s.num_edits for s in found], [s.ref_length for s in found])
+        else:
+            error = _block_error(
+                lambda keep, metric=corpus: (
+                    metric.corpus_score([texts[i] for i in keep], [[references[i] for i in keep]]).score
+                ),
+                len(texts),
+            )
+        out[name] = Nearness(value, error, np.array([s.score for s in found]), str(corpus.get_signature()))
+    return out
+
+
+def rouge_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, Nearness]:
+    """rouge_1, rouge_2, rouge_l (Lin 2004): mean F1 of single words, pairs of words, the longest common subsequence;
+    shares. English words are stemmed; of other scripts the units are words, or characters where no spaces divide them.
+
+    Raises InputError without the package.
+    """
+    try:
+        from importlib.metadata import version
+
+        from rouge_score.rouge_scorer import RougeScorer
+    except ModuleNotFoundError:
+        raise InputError("ROUGE needs: pip install 'genloom[text]'") from None
+    english = sum(map(len, references)) == sum(len(r.encode()) for r in references) or _latin(references)
+    scorer = RougeScorer(list(ROUGE.values()), use_stemmer=True) if english else RougeScorer(
+        list(ROUGE.values()), tokenizer=_Units()
+    )  # fmt: skip
+    found = [scorer.score(r, t) for t, r in zip(texts, references, strict=True)]
+    signature = f"rouge-score {version('rouge-score')}, {'stemmed words' if english else 'words'}, F1"
+    out = {}
+    for name, key in ROUGE.items():
+        scores = np.array([s[key].fmeasure for s in found])
+        out[name] = Nearness(float(scores.mean()), mean_error(scores) if len(scores) > 1 else 0.0, scores, signature)
+    return out
+
+
+class _Units:
+    """The tokenizer of rouge-score for scripts that it would pass over."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return [u.casefold() for u in units().findall(text) if u[0].isalnum()]
+
+
+def _latin(references: Sequence[str]) -> bool:
+    """Whether nearly all letters are those of English, which is all that the package's own tokenizer keeps."""
+    letters = [c for r in references for c in r if c.isalpha()]
+    return sum(c.isascii() for c in letters) > 0.995 * len(letters)
+
+
+def _block_error(statistic: Callable[[list[int]], float], n: int) -> float:
+    """Standard error of a statistic of n sentences by leaving out one of 20 blocks at a time (Kuensch 1989)."""
+    blocks = min(BLOCKS, n)
+    if blocks < 2:
+        return 0.0
+    every = np.arange(n)
+    values = np.array([statistic(every[every % blocks != b].tolist()) for b in range(blocks)])
+    return float(math.sqrt((blocks - 1) / blocks * ((values - values.mean()) ** 2).sum()))
+
+
+def _ratio_error(above: Sequence[float], below: Sequence[float]) -> float:
+    """Standard error of 100 * sum(above) / sum(below), linearised."""
+    a, b = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    if len(a) < 2 or not b.sum():
+        return 0.0
+    rest = a - a.sum() / b.sum() * b
+    return float(100 * math.sqrt(len(a) / (len(a) - 1) * (rest**2).sum()) / b.sum())
