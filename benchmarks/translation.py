@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from records import command, cpu_model
+from records import command, machine
 
 import genloom
 from genloom.core.config import parse_sets
@@ -79,7 +79,7 @@ def main() -> None:
     scores = {**translation_scores(outputs, references), **rouge_scores(outputs, references)}
     losses = [r for r in map(json.loads, run.folder.history.read_text().splitlines()) if "validation" in r["logs"]]
     result: dict[str, Any] = {
-        "command": command("translation.py", sys.argv[1:]), "cpu": cpu_model(), "threads": given.threads,
+        "command": command("translation.py", sys.argv[1:]), **machine("sacrebleu"),
         "precision": run.manifest["precision"], "seed": given.seed,
         "pairs": run.manifest["data"]["train"], "parameters": run.manifest["parameters"],
         "steps": run.manifest["steps"], "train_seconds": run.manifest["seconds"],

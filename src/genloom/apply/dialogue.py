@@ -59,13 +59,14 @@ class Conversation:
         """The reply to the last turn, which must be the user's, piece by piece. Raises InputError."""
         if not self.turns or self.turns[-1].role != "user":
             raise InputError("it is the user's turn: the conversation must end with a message of the user")
-        asked = {"options": self.options, "source": history(self.turns), "notify": self.notify}
-        seed, said = self.seed + len(self.turns), ""  # every turn has draws of its own
+        before, said = history(self.turns), ""
+        seed = self.seed + len(self.turns)  # every turn has draws of its own
         if self.options.get("beams", 1) > 1:
-            said = str(self.model.sample(1, seed=seed, **asked)[0])
-            yield said
+            found = self.model.sample(1, seed=seed, options=self.options, source=before, notify=self.notify)
+            pieces = iter([str(found[0])])
         else:
-            for piece in self.model.stream(seed=seed, **asked):
-                said += piece
-                yield piece
+            pieces = self.model.stream(seed=seed, options=self.options, source=before, notify=self.notify)
+        for piece in pieces:
+            said += piece
+            yield piece
         self.turns.append(Turn("assistant", said if said.strip() else "…"))

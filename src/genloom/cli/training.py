@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,14 +15,6 @@ from genloom.core.errors import InputError
 
 if TYPE_CHECKING:
     from genloom.run import Run
-
-
-class Task(StrEnum):
-    """What a training on pairs of texts is for."""
-
-    translate = "translate"
-    summarise = "summarise"
-    chat = "chat"
 
 
 def train(
@@ -67,7 +59,7 @@ def train(
         bool, typer.Option("--lora", help="Train low-rank changes of the weights given by --from.")
     ] = False,
     task: Annotated[
-        Task | None,
+        Literal["translate", "summarise", "chat"] | None,
         typer.Option("--task", help="What texts are to their sources: pairs, or conversations as JSON lines."),
     ] = None,
     resume: Annotated[
@@ -110,7 +102,7 @@ def train(
             out=out,
             start=start,
             lora=lora,
-            task=task.value if task else None,
+            task=task,
             seed=seed,
             notify=say,
         )
@@ -130,7 +122,7 @@ def train(
             out=out,
             start=start,
             lora=lora,
-            task=task.value if task else None,
+            task=task,
             resume=resume,
             seed=seed,
             observers=[progress],

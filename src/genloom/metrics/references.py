@@ -6,7 +6,7 @@ Shapes: `N` texts, each with one reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +35,10 @@ class Nearness:
 def tokenizer_for(references: Sequence[str]) -> str:
     """How sacrebleu divides text for BLEU: characters of Chinese ("zh") and Japanese ("char"), else "13a"."""
     text = "".join(references)
-    if 3 * sum(map(is_cjk, text)) < len(text):
+    kana = sum("\u3040" <= c <= "\u30ff" for c in text)
+    if 3 * (kana + sum(map(is_cjk, text))) < len(text):
         return "13a"
-    return "char" if any("\u3040" <= c <= "\u30ff" for c in text) else "zh"
+    return "char" if kana else "zh"
 
 
 def translation_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, Nearness]:
@@ -65,12 +66,7 @@ def translation_scores(texts: Sequence[str], references: Sequence[str]) -> dict[
         if name == "ter":
             error = _ratio_error([s.num_edits for s in found], [s.ref_length for s in found])
         else:
-            error = _block_error(
-                lambda keep, metric=corpus: (
-                    metric.corpus_score([texts[i] for i in keep], [[references[i] for i in keep]]).score
-                ),
-                len(texts),
-            )
+            error = _block_error(corpus, texts, references)
         out[name] = Nearness(value, error, np.array([s.score for s in found]), str(corpus.get_signature()))
     return out
 
@@ -113,14 +109,17 @@ def _latin(references: Sequence[str]) -> bool:
     return sum(c.isascii() for c in letters) > 0.995 * len(letters)
 
 
-def _block_error(statistic: Callable[[list[int]], float], n: int) -> float:
-    """Standard error of a statistic of n sentences by leaving out one of 20 blocks at a time (Kuensch 1989)."""
-    blocks = min(BLOCKS, n)
+def _block_error(metric: Any, texts: Sequence[str], references: Sequence[str]) -> float:
+    """Standard error of a corpus score by leaving out one of 20 blocks of sentences at a time (Kuensch 1989)."""
+    blocks = min(BLOCKS, len(texts))
     if blocks < 2:
         return 0.0
-    every = np.arange(n)
-    values = np.array([statistic(every[every % blocks != b].tolist()) for b in range(blocks)])
-    return float(math.sqrt((blocks - 1) / blocks * ((values - values.mean()) ** 2).sum()))
+    values = []
+    for b in range(blocks):
+        keep = [i for i in range(len(texts)) if i % blocks != b]
+        values.append(float(metric.corpus_score([texts[i] for i in keep], [[references[i] for i in keep]]).score))
+    spread = np.square(np.array(values) - np.mean(values)).sum()
+    return float(math.sqrt((blocks - 1) / blocks * spread))
 
 
 def _ratio_error(above: Sequence[float], below: Sequence[float]) -> float:

@@ -34,7 +34,7 @@ class _Summed(torch.autograd.Function):
     """The gradients for a loss of weight 1 are made on the way forward; backward multiplies them."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, h: Tensor, weight: Tensor, targets: Tensor, keep: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         kind = h.device.type
@@ -69,7 +69,7 @@ class _Summed(torch.autograd.Function):
         return loss, nats
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         saved = list(ctx.saved_tensors)
         out: list[Tensor | None] = []
         for wanted, dtype in zip(ctx.needs_input_grad[:2], ctx.dtypes, strict=True):
