@@ -76,7 +76,7 @@ def main() -> None:
     begin = time.perf_counter()
     outputs = run.translate(sources, options=options)
     seconds = time.perf_counter() - begin
-    scores = {**translation_scores(outputs, references), **rouge_scores(outputs, references)}
+    scores = {**translation_scores(outputs, references), **rouge_scores(outputs, references, run.modality.units)}
     losses = [r for r in map(json.loads, run.folder.history.read_text().splitlines()) if "validation" in r["logs"]]
     result: dict[str, Any] = {
         "command": command("translation.py", sys.argv[1:]), **machine("sacrebleu"),

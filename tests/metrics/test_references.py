@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from genloom.data.units import units
 from genloom.metrics.references import rouge_scores, tokenizer_for, translation_scores
 
+UNITS = units().findall
 OUT = ["the cat sat on the mat", "a dog runs", "birds sing in the tree"]
 REF = ["the cat sat on a mat", "a dog runs", "the birds sing in trees"]
 
@@ -30,17 +32,17 @@ def test_ter_counts_edits_and_chrf_rewards_endings() -> None:
 
 
 def test_rouge_is_the_f1_of_words_and_of_the_longest_subsequence() -> None:
-    scores = rouge_scores(["police kill the gunman"], ["police killed the gunman today"])
+    scores = rouge_scores(["police kill the gunman"], ["police killed the gunman today"], UNITS)
     assert scores["rouge_1"].value == pytest.approx(2 * 1 * 0.8 / 1.8)  # stemmed: kill, killed
     assert scores["rouge_2"].value == pytest.approx(2 * 1 * 0.75 / 1.75)
-    assert rouge_scores(["b a"], ["a b"])["rouge_l"].value == pytest.approx(0.5)
+    assert rouge_scores(["b a"], ["a b"], UNITS)["rouge_l"].value == pytest.approx(0.5)
 
 
 def test_chinese_is_measured_by_characters() -> None:
     assert (
         tokenizer_for(["我愛你"]) == "zh" and tokenizer_for(["これは猫です"]) == "char" and tokenizer_for(REF) == "13a"
     )
-    scores = rouge_scores(["我愛貓"], ["我愛狗"])
+    scores = rouge_scores(["我愛貓"], ["我愛狗"], UNITS)
     assert scores["rouge_1"].value == pytest.approx(2 / 3) and "words" in scores["rouge_1"].signature
     assert "tok:zh" in translation_scores(["我愛貓咪們"], ["我愛狗狗們"])["bleu"].signature
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genloom.core.batch import Condition
+from genloom.core.modality import Sequential
 from genloom.core.rng import derive
 from genloom.core.spec import Tokens
 from genloom.core.tasks import decoding
@@ -44,6 +45,7 @@ def with_task(
     """
     source, spec = data.condition.source, data.modality.spec
     assert source is not None and isinstance(spec, Tokens) and data.source is not None
+    assert isinstance(data.modality, Sequential)
     held, splits = held_out(data, spec)
     n = min(MOST, len(held))
     if n < 2 or held.conditions is None:
@@ -59,8 +61,9 @@ def with_task(
     outputs = follow(generator, data, sources, options, seed)
     seconds = time.perf_counter() - begin
     plain = trivial(source.task, texts, tokens_of(data.train, spec), data, seed)
-    scored = {**translation_scores(outputs, references), **rouge_scores(outputs, references)}
-    floor = {**translation_scores(plain, references), **rouge_scores(plain, references)}
+    units = data.modality.units
+    scored = {**translation_scores(outputs, references), **rouge_scores(outputs, references, units)}
+    floor = {**translation_scores(plain, references), **rouge_scores(plain, references, units)}
     figures = [_figure(name, scored[name], floor[name], n, FLOORS[source.task]) for name in NAMES]
     return replace(
         evaluation,

@@ -6,7 +6,7 @@ Shapes: `N` texts, each with one reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genloom.core.errors import InputError
-from genloom.data.units import is_cjk, units
 from genloom.metrics.intervals import mean_error
+from genloom.metrics.scripts import NAMES, scripts
 
 Floats = NDArray[np.float64]
 BLOCKS = 20  # of sentences that are left out in turn for an interval
@@ -34,9 +34,9 @@ class Nearness:
 
 def tokenizer_for(references: Sequence[str]) -> str:
     """How sacrebleu divides text for BLEU: characters of Chinese ("zh") and Japanese ("char"), else "13a"."""
-    text = "".join(references)
-    kana = sum("\u3040" <= c <= "\u30ff" for c in text)
-    if 3 * (kana + sum(map(is_cjk, text))) < len(text):
+    found = dict(zip(NAMES, scripts("".join(references)).tolist(), strict=True))
+    kana = found["kana"]
+    if 3 * (kana + found["Chinese"]) < sum(found.values()):
         return "13a"
     return "char" if kana else "zh"
 
@@ -71,9 +71,11 @@ def translation_scores(texts: Sequence[str], references: Sequence[str]) -> dict[
     return out
 
 
-def rouge_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, Nearness]:
+def rouge_scores(
+    texts: Sequence[str], references: Sequence[str], units: Callable[[str], list[str]]
+) -> dict[str, Nearness]:
     """rouge_1, rouge_2, rouge_l (Lin 2004): mean F1 of single words, pairs of words, the longest common subsequence;
-    shares. English words are stemmed; of other scripts the units are words, or characters where no spaces divide them.
+    shares. English words are stemmed; other languages are divided by `units`.
 
     Raises InputError without the package.
     """
@@ -83,9 +85,9 @@ def rouge_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, N
         from rouge_score.rouge_scorer import RougeScorer
     except ModuleNotFoundError:
         raise InputError("ROUGE needs: pip install 'genloom[text]'") from None
-    english = sum(map(len, references)) == sum(len(r.encode()) for r in references) or _latin(references)
+    english = _english(references)
     scorer = RougeScorer(list(ROUGE.values()), use_stemmer=True) if english else RougeScorer(
-        list(ROUGE.values()), tokenizer=_Units()
+        list(ROUGE.values()), tokenizer=_Units(units)
     )  # fmt: skip
     found = [scorer.score(r, t) for t, r in zip(texts, references, strict=True)]
     signature = f"rouge-score {version('rouge-score')}, {'stemmed words' if english else 'words'}, F1"
@@ -99,11 +101,14 @@ def rouge_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, N
 class _Units:
     """The tokenizer of rouge-score for scripts that it would pass over."""
 
+    def __init__(self, units: Callable[[str], list[str]]) -> None:
+        self.units = units
+
     def tokenize(self, text: str) -> list[str]:
-        return [u.casefold() for u in units().findall(text) if u[0].isalnum()]
+        return [u.casefold() for u in self.units(text) if u[0].isalnum()]
 
 
-def _latin(references: Sequence[str]) -> bool:
+def _english(references: Sequence[str]) -> bool:
     """Whether nearly all letters are those of English, which is all that the package's own tokenizer keeps."""
     letters = [c for r in references for c in r if c.isalpha()]
     return sum(c.isascii() for c in letters) > 0.995 * len(letters)
