@@ -21,7 +21,7 @@ ROWS = [
     {"core"},
     {"data", "nets", "metrics"},
     {"families", "modalities"},
-    {"recipes", "evaluate", "provenance"},
+    {"recipes", "evaluate", "provenance", "apply"},
     {"run", "inspection"},
     {"api"},
     {"comparison"},

@@ -17,7 +17,6 @@ from genloom.core.device import peak_memory
 from genloom.core.durations import seconds
 from genloom.core.errors import InputError, Interrupted
 from genloom.core.family import Family
-from genloom.core.files import Finish, as_is
 from genloom.core.loop import Loop
 from genloom.core.modality import Modality
 from genloom.core.observe import History, Observer, TensorBoard
@@ -30,8 +29,7 @@ from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
 from genloom.inspection import Inspection, estimated, judged, survey, unusual
 from genloom.modalities import find_modality
-from genloom.provenance import Mark, light
-from genloom.recipes import find_recipe, suited_recipe
+from genloom.recipes import find_recipe, recipe_for, suited_recipe
 from genloom.run import Run, audits_for, draw_grid, state_of
 from genloom.run.adapters import write_adapter
 from genloom.run.start import Start, open_start
@@ -81,17 +79,23 @@ def _layers(
     seed: int | None,
     start: Start | None,
     lora: bool,
+    task: str | None = None,
 ) -> dict[str, Any]:
     """All settings given, merged in rising priority; `model` and `kind` filled in from the start or the data where
     nobody said."""
     if budget is not None and steps is not None:
         raise InputError("give either a budget or a number of steps, not both")
+    asked = _nested(settings or {})
+    task = task or asked.get("data", {}).get("task")
+    if task and recipe is None and start is None and model in (None, DEFAULT_MODELS[Tokens]):
+        recipe = recipe_for(task)
     given = merge(
         find_recipe(recipe)() if recipe else {},
         {"recipe": recipe},
         read_toml(config) if config else {},
-        _nested(settings or {}),
+        asked,
         {k: v for k, v in {"model": model, "seed": seed}.items() if v is not None},
+        {"kind": "text", "data": {"task": task}} if task else {},
     )
     lora = lora or bool(given.get("family", {}).get("lora", {}).get("rank"))
     if lora and start is None:
@@ -190,6 +194,7 @@ def train(
     out: str | Path | None = None,
     start: str | Path | None = None,
     lora: bool = False,
+    task: str | None = None,
     resume: bool = False,
     seed: int | None = None,
     target: str | None = None,
@@ -203,9 +208,9 @@ def train(
     family's name. budget: training time ("10m" or seconds); steps: optimiser steps instead. settings: `{"family.width":
     64}` or nested. config: a TOML file. out: the run folder, by default runs/<data>-<model>. start: a run, a folder of
     transformers or a name on the hub whose weights the training begins with; lora: train low-rank changes of them.
-    resume: go on with the run
-    in `out`; then only budget or steps may change. target: of a table, the column that people tell from the others.
-    notify: called with each notice.
+    task: translate, summarise or chat, for pairs and conversations. resume: go on with the run in `out`; then only
+    budget or steps may change. target: of a table, the column that people tell from the others. notify: called with
+    each notice.
 
     Raises InputError for bad input, Interrupted after Ctrl-C or SIGTERM, GenloomError when training fails.
     """
@@ -214,7 +219,7 @@ def train(
         settings = merge(_nested(settings or {}), {"modality": {"target": target}})
     if resume:
         folder, job = _resumed(
-            data, out, budget, steps, [model, recipe, settings, config, seed, start, lora or None], notify
+            data, out, budget, steps, [model, recipe, settings, config, seed, start, lora or None, task], notify
         )
         audits = audits_for(job.prepared, job.config, notify)
     else:
@@ -223,7 +228,7 @@ def train(
         if out is not None and (Path(out) / CONFIG).exists():
             RunFolder.create(Path(out))  # refuses before the data is read
         begun = open_start(start) if start is not None else None
-        values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora)
+        values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora, task)
         job = _job(data, values, notify, begun, begun.state if begun is not None else None)
         audits = audits_for(job.prepared, job.config, notify)  # refuses before anything is written
         folder = RunFolder.create(
@@ -251,7 +256,7 @@ def _train(
         observers=watching,
         augment=modality.augment,
         draw=lambda family, step, name: draw_grid(
-            family, modality, folder.samples / name, finish=_finish(folder, job.config, step), prepared=job.prepared
+            family, modality, folder.samples / name, finish=finish_of(folder, job.config, step), prepared=job.prepared
         ),
         held_out=job.prepared.validation,
         audits=audits,
@@ -293,20 +298,13 @@ def _train(
         finished=_now(),
     )
     run = Run(folder, job.config, job.family, modality, job.prepared.condition, job.prepared.source)
-    finish = _finish(folder, job.config, summary["steps"], folder.manifest()["files"][WEIGHTS])
+    finish = finish_of(folder, job.config, summary["steps"], folder.manifest()["files"][WEIGHTS])
     picture, path = draw_grid(job.family, modality, folder.samples / "final", finish=finish, prepared=job.prepared)
     for observer in watching:
         observer.samples(summary["steps"], picture, path)
         observer.finished(summary)
     run.write_report()
     return run
-
-
-def _finish(folder: RunFolder, config: RunConfig, step: int, weights: str = "") -> Finish:
-    """The light mark of what training draws. weights: their digest, once they are written."""
-    if not config.train.marks:
-        return as_is
-    return light(Mark(folder.path.resolve().name, "train", weights, seed=0, step=step))
 
 
 def _resumed(
@@ -373,6 +371,7 @@ def plan(
     out: str | Path | None = None,
     start: str | Path | None = None,
     lora: bool = False,
+    task: str | None = None,
     seed: int | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Plan:
@@ -380,7 +379,7 @@ def plan(
     if out is not None and (Path(out) / CONFIG).exists():
         RunFolder.create(Path(out))
     begun = open_start(start) if start is not None else None
-    values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora)
+    values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora, task)
     return _timed(_job(data, values, notify or (lambda _: None), begun, begun.state if begun is not None else None))
 
 

@@ -64,3 +64,35 @@ def test_a_window_longer_than_the_text_works() -> None:
     with closing(Feed(stream(5), 0, window=Window(64))) as feed:
         batch = feed.take(0, 3)
         assert batch.x.shape == (3, 65) and int(batch.x.max()) <= 4
+
+
+class Lengths(Documents):
+    """Documents that say how long they and their sources are."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        own = np.array([len(d) for d in self.documents])
+        return np.stack([own, own // 2], 1)
+
+
+def test_batches_of_a_number_of_tokens_hold_like_lengths_and_every_example_once_an_epoch() -> None:
+    draw = np.random.Generator(np.random.PCG64(0))
+    data = Lengths([torch.arange(1, 1 + n) for n in draw.integers(2, 40, size=300).tolist()])
+    with closing(Feed(data, 3, tokens=120)) as feed, closing(Feed(data, 3, tokens=120)) as again:
+        position, seen, padding, total = 0, [], 0, 0
+        while position < 600:
+            batch = feed.take(position, 7)
+            own = (batch.x != 0).sum(1)
+            assert len(batch) * (int(own.max()) + int(own.max()) // 2) <= 120
+            padding, total = padding + int((batch.x == 0).sum()), total + batch.x.numel()
+            assert batch.index is not None
+            seen += batch.index.tolist()
+            position += len(batch)
+        assert (
+            position == 600
+            and sorted(seen[:300]) == sorted(seen[300:]) == list(range(300))
+            and seen[:300] != seen[300:]
+        )
+        assert padding < 0.1 * total
+        at = len(feed.take(0, 7))
+        assert torch.equal(again.take(at, 7).x, feed.take(at, 7).x)  # without what came before

@@ -12,10 +12,13 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
-from genloom.core.batch import Condition
+from genloom.core.batch import Condition, ConditionSpec, SourceSpec
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Step
-from genloom.nets.decoding import Filters, Start, beam_search, draw, generate
+from genloom.core.spec import Tokens
+from genloom.nets.architecture import Architecture, build
+from genloom.nets.beams import beam_search
+from genloom.nets.decoding import Filters, Start, draw, generate
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.stepping import Embedder, Stepper
@@ -444,3 +447,35 @@ def test_beams_keep_to_a_grammar_and_refuse_what_they_cannot() -> None:
         long = torch.full((1, 12), 5)
         with pytest.raises(InputError, match="context of 12"):
             beam_search(model(), Start(long, long > 0), most=5, **more)
+
+
+@pytest.mark.parametrize("cell", ["transformer", "lstm"])
+@pytest.mark.parametrize("enough", [None, 3])
+def test_sources_decoded_together_are_decoded_as_alone(cell: str, enough: int | None) -> None:
+    torch.manual_seed(0)
+    tokens, source = Tokens(12, VOCAB, PAD, BOS, EOS), SourceSpec(6, VOCAB, PAD, EOS)
+    config = Architecture(cell=cell, width=16, heads=2, hidden=24, depth=2, ngrams=2, ngram_rows=64)  # type: ignore[arg-type]
+    net = build(config, tokens, 12, ConditionSpec(source=source)).eval()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.4)
+    sources = torch.tensor([[4, 5, 6, EOS], [7, EOS, PAD, PAD], [8, 3, 9, EOS], [EOS, PAD, PAD, PAD]])
+    asked = {
+        "beams": 3, "most": 9, "eos": EOS, "pad": PAD, "penalty": 1.0, "forbidden": torch.tensor([PAD, BOS]),
+        "enough": enough,
+    }  # fmt: skip
+
+    def search(x: Tensor) -> tuple[Tensor, Tensor]:
+        begin = Start(torch.full((len(x), 1), BOS), torch.ones(len(x), 1, dtype=torch.bool), Condition(source=x))
+        with torch.no_grad():
+            return beam_search(net, begin, **asked)
+
+    found, score = search(sources)
+    assert len({tuple(r) for r in found.tolist()}) > 1
+    for i, row in enumerate(sources):
+        alone, own = search(row[None])
+        assert found[i].tolist() == alone[0].tolist() and float(score[i]) == pytest.approx(float(own[0]), abs=1e-4)
+        ids = [t for t in found[i, 1:].tolist() if t != PAD]
+        x = torch.tensor([[BOS, *ids]])
+        with torch.no_grad():
+            logp = torch.log_softmax(net(x[:, :-1], Condition(source=row[None])), 2).gather(2, x[:, 1:, None]).sum()
+        assert float(logp) / len(ids) == pytest.approx(float(score[i]), abs=1e-4)

@@ -117,7 +117,7 @@ def test_rows_of_a_state_go_on_as_their_own(cell: str) -> None:
         state = net.begin(3, 12)
         net(x[:, :8], None, None, state)
         which = torch.tensor([2, 0, 2])
-        after = net(x[which, 8:], None, None, state.rows(which))
+        after = net(x[which, 8:], None, None, state.branch(which, None))
     torch.testing.assert_close(after, whole[which, 8:], atol=1e-5, rtol=1e-5)
 
 

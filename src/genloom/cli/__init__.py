@@ -15,7 +15,18 @@ from typing import Annotated
 import typer
 
 from genloom import __version__
-from genloom.cli import comparing, explaining, generating, inspecting, lookup, optimising, pages, provenance, training
+from genloom.cli import (
+    applying,
+    comparing,
+    explaining,
+    generating,
+    inspecting,
+    lookup,
+    optimising,
+    pages,
+    provenance,
+    training,
+)
 from genloom.cli.output import fail, unexpected
 from genloom.core.errors import GenloomError, InputError, Interrupted
 
@@ -38,6 +49,7 @@ training.register(app)
 comparing.register(app)
 inspecting.register(app)
 generating.register(app)
+applying.register(app)
 explaining.register(app)
 optimising.register(app)
 lookup.register(app)

@@ -269,6 +269,9 @@ def evaluate(
             indent="",
         )
     )
+    if document["task"]:
+        signatures = dict.fromkeys(document["task"]["signatures"].values())
+        print(f"\n{document['task']['n']} held-out sources; " + "; ".join(signatures))
     if document["copying"]:
         print(f"\ncopying: {document['copying']['verdict']}\n{document['copying']['sentence']}")
     for warning in (document["groups"] or {}).get("warnings", ()):

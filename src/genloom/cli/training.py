@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -58,6 +58,10 @@ def train(
     lora: Annotated[
         bool, typer.Option("--lora", help="Train low-rank changes of the weights given by --from.")
     ] = False,
+    task: Annotated[
+        Literal["translate", "summarise", "chat"] | None,
+        typer.Option("--task", help="What texts are to their sources: pairs, or conversations as JSON lines."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the stopped training in the run folder.")
     ] = False,
@@ -108,6 +112,7 @@ def train(
             out=out,
             start=start,
             lora=lora,
+            task=task,
             seed=seed,
             notify=say,
         )
@@ -127,6 +132,7 @@ def train(
             out=out,
             start=start,
             lora=lora,
+            task=task,
             resume=resume,
             seed=seed,
             observers=[progress],

@@ -64,13 +64,19 @@ class Property:
 @dataclass(frozen=True)
 class SourceSpec:
     """Sequences that samples follow from: contents, eos, then pad; `length` with eos at most. shared: the ids are those
-    of the examples' own vocabulary."""
+    of the examples' own vocabulary. task: what samples are to their sources (data.task), or nothing in particular."""
 
     length: int
     vocab: int
     pad: int
     eos: int
     shared: bool = True
+    task: str = ""
+
+    @property
+    def keeps_end(self) -> bool:
+        """Whether of sources that are too long the end is read, and not the beginning."""
+        return self.task == "chat"
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,12 @@ class DataConfig(Settings):
         None,
         "Column or field of the text that examples follow from; None finds that of answers, 'none' takes none.",
     )
-    source_length: int = setting(512, "Tokens of a source; of longer ones the beginning is read.", unit="tokens", ge=2)
+    source_length: int = setting(
+        512, "Tokens of a source; of longer ones the beginning is read, of conversations the end.", unit="tokens", ge=2
+    )
+    task: Literal["translate", "summarise", "chat"] | None = setting(
+        None, "What texts are to their sources: translations, summaries, or replies in a conversation (--task)."
+    )
     validation: float = setting(0.05, "Share held out for validation, by content hash.", unit="share", ge=0, lt=0.5)
     test: float = setting(0.05, "Share held out for testing, by content hash.", unit="share", ge=0, lt=0.5)
     near_duplicates: bool = setting(True, "Keep near duplicates on one side of the split.")
@@ -70,6 +75,12 @@ class TrainConfig(Settings):
         None, "Training time, from the first step to the saved weights.", unit="seconds", gt=0
     )
     batch: int = setting(128, "Examples in one optimiser step.", unit="examples", ge=1)
+    tokens: int | None = setting(
+        None,
+        "Tokens in one optimiser step, in place of a number of examples: whole sequences of like length, sources and "
+        "padding counted.",
+        unit="tokens", ge=16,
+    )  # fmt: skip
     accumulate: int = setting(1, "Micro-batches that one step is divided into, to save memory.", ge=1)
     warmup: int = setting(100, "Steps over which the learning rate rises from 0.", unit="steps", ge=0)
     decay: float = setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,32 +61,60 @@ class Sized(Protocol):
     """Examples of different lengths."""
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """[N] tokens of each."""
+    def sizes(self) -> NDArray[np.int64]:
+        """[N, 2] tokens of each and of what it follows from."""
         ...
 
 
 POOL = 32  # batches among whose examples those of like length are put together
 
 
-def bucketed(order: NDArray[np.int64], lengths: NDArray[np.int64], size: int, first: int, draw: np.random.Generator):  # type: ignore[no-untyped-def]
-    """[N] a shuffled order with examples of like length in the same batch, and the batches shuffled. first: examples
-    that complete the batch which the epoch before began."""
+Ints = NDArray[np.int64]
+
+
+def _alike(order: Ints, sizes: Ints, pool: int) -> Ints:
+    """The order, with those of like length beside one another among every `pool` of them: by their own length, then by
+    that of what they follow from, in turns shortest and longest first, so that neighbours are alike."""
+    parts = []
+    for part in np.split(order, range(pool, len(order), pool)):
+        own, source = sizes[part].T
+        parts.append(part[np.lexsort((np.where(own % 2, -source, source), own))])
+    return np.concatenate(parts) if parts else order
+
+
+def bucketed(order: Ints, sizes: Ints, size: int, first: int, draw: np.random.Generator) -> Ints:
+    """[N] a shuffled order with examples of like length (sizes [N, 2]) in the same batch, and the batches shuffled.
+    first: examples that complete the batch which the epoch before began."""
     begin, rest = order[:first], order[first:]
     whole = len(rest) // size * size
-    pools = [
-        p[np.argsort(lengths[p], kind="stable")] for p in np.split(rest, range(POOL * size, len(rest), POOL * size))
-    ]
-    rest = np.concatenate(pools) if pools else rest
+    rest = _alike(rest, sizes, POOL * size)
     batches = rest[:whole].reshape(-1, size)
     return np.concatenate([begin, batches[draw.permutation(len(batches))].ravel(), rest[whole:]])
+
+
+def filled(order: Ints, sizes: Ints, tokens: int, draw: np.random.Generator) -> tuple[Ints, Ints]:
+    """[N] a shuffled order and [batches + 1] where its batches begin: each of examples of like length (sizes [N, 2])
+    that with their padding have at most `tokens` tokens, or of a single one."""
+    mean = max(1, int(sizes.sum(1).mean()))
+    rest = _alike(order, sizes, POOL * max(1, tokens // mean))
+    cuts, widest, begin = [0], (0, 0), 0
+    for i, (own, source) in enumerate(sizes[rest].tolist()):
+        wide = max(widest[0], own), max(widest[1], source)
+        if i > begin and (i + 1 - begin) * sum(wide) > tokens:
+            cuts.append(i)
+            begin, wide = i, (own, source)
+        widest = wide
+    parts = [rest[a:b] for a, b in itertools.pairwise([*cuts, len(rest)])]
+    shuffled = [parts[i] for i in draw.permutation(len(parts))]
+    return np.concatenate(shuffled), np.cumsum([0, *map(len, shuffled)])
 
 
 class Feed:
     """Batches from the concatenation of one permutation of the examples (or of the windows of a stream) an epoch; the
     next one is made meanwhile. Whole examples of different lengths are batched with others of like length.
 
-    `position` counts rows given. Batches do not end at an epoch's end, so a set smaller than a batch works.
+    `position` counts rows given. Batches do not end at an epoch's end, so a set smaller than a batch works; those of a
+    number of `tokens` do.
     """
 
     def __init__(
@@ -94,7 +123,9 @@ class Feed:
         seed: int,
         augment: Callable[[Tensor, Rng], Tensor] | None = None,
         window: Window | None = None,
+        tokens: int | None = None,
     ) -> None:
+        """tokens: that batches of whole examples have at most, in place of a number of examples."""
         self.examples, self.seed, self.augment, self.window = examples, seed, augment, window
         self.rows = len(examples)  # of an epoch
         if window is not None:
@@ -105,7 +136,9 @@ class Feed:
         self._pool = ThreadPoolExecutor(1, "feed")
         self._next: tuple[int, int, Future[Batch]] | None = None
         self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
-        self._lengths = examples.lengths if window is None and isinstance(examples, Sized) else None
+        self._sizes = examples.sizes if window is None and isinstance(examples, Sized) else None
+        self.tokens = tokens if self._sizes is not None else None
+        self._filled: dict[int, tuple[Ints, Ints]] = {}
 
     def order(self, epoch: int, size: int = 1) -> NDArray[np.int64]:
         """[rows] of an epoch; size: of a batch."""
@@ -113,8 +146,8 @@ class Feed:
             self._orders = {k: o for k, o in self._orders.items() if k == (epoch - 1, size)}
             generator = np.random.Generator(np.random.PCG64(derive(self.seed, "order", epoch)))
             order = generator.permutation(self.rows)
-            if self._lengths is not None and size > 1:
-                order = bucketed(order, self._lengths, size, -epoch * self.rows % size, generator)
+            if self._sizes is not None and size > 1:
+                order = bucketed(order, self._sizes, size, -epoch * self.rows % size, generator)
             self._orders[epoch, size] = order
         return self._orders[epoch, size]
 
@@ -126,6 +159,17 @@ class Feed:
             parts.append(part)
             position, size = position + len(part), size - len(part)
         return np.concatenate(parts)
+
+    def _filling(self, position: int) -> Ints:
+        """The batch of `tokens` tokens that begins at `position`."""
+        epoch, start = divmod(position, self.rows)
+        if epoch not in self._filled:
+            assert self._sizes is not None and self.tokens is not None
+            self._filled = {k: v for k, v in self._filled.items() if k == epoch - 1}
+            generator = np.random.Generator(np.random.PCG64(derive(self.seed, "order", epoch)))
+            self._filled[epoch] = filled(generator.permutation(self.rows), self._sizes, self.tokens, generator)
+        order, begins = self._filled[epoch]
+        return order[start : int(begins[np.searchsorted(begins, start, "right")])]
 
     def _offset(self, epoch: int, most: int) -> int:
         """Where an epoch's first window begins: windows are cut elsewhere every time."""
@@ -149,20 +193,22 @@ class Feed:
             starts = self.starts(position, size, self.window)
             batch = self.examples.windows(starts, self.window.length + 1)
         else:
-            batch = self.examples.batch(self.indices(position, size))
+            chosen = self.indices(position, size) if self.tokens is None else self._filling(position)
+            batch = self.examples.batch(chosen)
         if self.augment is None:
             return batch
         return batch.with_x(self.augment(batch.x, Rng(derive(self.seed, "augment"), step=position)))
 
     def take(self, position: int, size: int) -> Batch:
-        """The batch of `size` examples at `position`; begins to make the one after it."""
+        """The batch of `size` examples (or of `tokens` tokens) at `position`; begins to make the one after it."""
         begin = time.perf_counter()
         ready = self._next is not None and self._next[:2] == (position, size)
         batch = (
             self._next[2].result() if self._next and ready else self._pool.submit(self._make, position, size).result()
         )
         self.wait += time.perf_counter() - begin
-        self._next = (position + size, size, self._pool.submit(self._make, position + size, size))
+        after = position + len(batch)
+        self._next = (after, size, self._pool.submit(self._make, after, size))
         return batch
 
     def close(self) -> None:

@@ -69,7 +69,7 @@ class Loop:
         self.device = choose_device(config.device)
         self.family = family
         place(family, config, self.device)
-        self.feed = Feed(examples, seed, augment, family.window())
+        self.feed = Feed(examples, seed, augment, family.window(), config.tokens)
         watched = held_out is not None and len(held_out) and config.validate_times and isinstance(family, HasLikelihood)
         self.holdout = Holdout(held_out, config.validate_times, config.patience) if watched and held_out else None
         self.audits = audits
@@ -175,8 +175,8 @@ class Loop:
             self._bad = 0
         else:
             self._skip()
-        p.step, p.position = p.step + 1, p.position + size
-        self.meter.examples += size
+        p.step, p.position = p.step + 1, p.position + len(batch)
+        self.meter.examples += len(batch)
         p.seconds = self.seconds()
         if (
             self.draw

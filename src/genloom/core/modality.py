@@ -274,6 +274,10 @@ class TakesSource(Protocol):
         share a vocabulary."""
         ...
 
+    def unseen(self, example: Any) -> list[str]:
+        """Characters of a source that the training examples lacked; each once."""
+        ...
+
 
 @runtime_checkable
 class Completes(Protocol):

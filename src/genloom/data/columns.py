@@ -81,15 +81,15 @@ def choose(name: str, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Column
     column, label = asked.text, asked.label
     names = list(dict.fromkeys(str(k) for row in rows for k in row))
     lower = {n.lower(): n for n in reversed(names)}
-    wanted_label = None if label is None or label == "none" else _named(name, label, lower)
+    wanted_label = None if label is None or label == "none" else find_named(name, label, lower)
     labels = wanted_label or (None if label == "none" else next((lower[n] for n in LABELS if n in lower), None))
     split = next((lower[n] for n in SPLITS if n in lower), None)
-    source = _named(name, asked.source, lower) if asked.source not in (None, "none") else None
-    properties = tuple(_named(name, p, lower) for p in asked.properties)
+    source = find_named(name, asked.source, lower) if asked.source not in (None, "none") else None
+    properties = tuple(find_named(name, p, lower) for p in asked.properties)
     if column is not None:
-        text = _named(name, column, lower)
+        text = find_named(name, column, lower)
     else:
-        lengths = {n: _length(rows, n) for n in names if n not in (wanted_label, split, source, *properties)}
+        lengths = {n: typical_length(rows, n) for n in names if n not in (wanted_label, split, source, *properties)}
         known = next((lower[n] for n in TEXTS if n in lower and lengths.get(lower[n], 0)), None)
         if known is None and any(n in lower for n in SOURCES):
             known = next((lower[n] for n in ANSWERS if n in lower and lengths.get(lower[n], 0)), None)
@@ -103,7 +103,9 @@ def choose(name: str, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Column
     taken = (text, label, split, *properties)
     maybe: tuple[str, ...] = ()
     if asked.source is None:
-        maybe = tuple(lower[n] for n in SOURCES if n in lower and lower[n] not in taken and _length(rows, lower[n]))
+        maybe = tuple(
+            lower[n] for n in SOURCES if n in lower and lower[n] not in taken and typical_length(rows, lower[n])
+        )
     # An answer alone makes no sense, and a question beside it is no accident. A text beside its title is whole.
     pair = text.lower() in ANSWERS and len(maybe) == 1
     if pair:
@@ -111,13 +113,13 @@ def choose(name: str, rows: Sequence[Mapping[str, Any]], asked: Asked) -> Column
     return Columns(text, label, split, wanted_label is not None, properties, source, pair, maybe)
 
 
-def _named(name: str, column: str, lower: Mapping[str, str]) -> str:
+def find_named(name: str, column: str, lower: Mapping[str, str]) -> str:
     if column.lower() not in lower:
         raise InputError(f"{name}: " + unknown(column, lower.values(), "column"))
     return lower[column.lower()]
 
 
-def _length(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+def typical_length(rows: Sequence[Mapping[str, Any]], column: str) -> float:
     """Characters of a typical value that is text; 0 where most are numbers or nothing."""
     texts: list[str] = []
     for row in rows:
@@ -155,9 +157,9 @@ def find_columns(blobs: Sequence[Blob], asked: Asked) -> tuple[Columns, str]:
     raise InputError(f"no table can be read; the first is {reason}")
 
 
-def listed(blob: Blob, columns: Columns) -> Listed:
-    """One pass over a table. Raises Unreadable when it cannot be opened."""
-    table = open_table(blob)
+def listed(blob: Blob, columns: Columns, table: Table | None = None) -> Listed:
+    """One pass over a table, or the one in a file. Raises Unreadable when it cannot be opened."""
+    table = table or open_table(blob)
     _only(table, columns)
     numbers: list[int] = []
     labels: list[str | None] = []

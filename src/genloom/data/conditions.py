@@ -60,11 +60,12 @@ class Conditions:
         return torch.from_numpy(((self.properties[self._places(which)] - mean) / std).astype(np.float32))
 
     def sources(self, which: Ints) -> Tensor | None:
-        """int64 [B, S], the longest with `spec.source.length` tokens: of a longer one the beginning."""
+        """int64 [B, S], the longest with `spec.source.length` tokens: of a longer one the beginning, or the end."""
         spec = self.spec.source
         if self.tokens is None or self.starts is None or spec is None:
             return None
-        lengths, begins = self.lengths(which), self.starts[self._places(which)]
+        lengths, at = self.lengths(which), self._places(which)
+        begins = self.starts[at + 1] - lengths if spec.keeps_end else self.starts[at]
         x = np.full((len(which), int(lengths.max(initial=1))), spec.pad, dtype=np.int64)
         inside = np.arange(x.shape[1]) < lengths[:, None]
         x[inside] = self.tokens[(begins[:, None] + np.arange(x.shape[1]))[inside]]

@@ -35,7 +35,8 @@ class Items:
     fastest. chosen: settings of the modality that were found in the data. stream: they are consecutive pieces of long
     texts, and `given` divides all of them. properties: [N] each, by name. source(i): what example i follows from, as
     `read` gives examples; quick right after read(i). encodings: how many files of text are in which. frame: all rows at
-    once, of a table (data/frames.Reading).
+    once, of a table (data/frames.Reading). whole(i): what example i is a part of, as `read` gives examples: those with
+    the same whole stay on one side of the split; None: examples are no parts.
     """
 
     origins: Sequence[str]
@@ -50,6 +51,7 @@ class Items:
     source: Callable[[int], Any] | None = None
     encodings: Mapping[str, int] = field(default_factory=dict)
     frame: Any = None
+    whole: Callable[[int], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.origins)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -37,8 +37,9 @@ class Table(Protocol):
         ...
 
 
-def open_table(blob: Blob) -> Table:
-    """The table in a file with one of ENDINGS. Raises Unreadable, and InputError without the package it needs."""
+def open_table(blob: Blob, names: Callable[[Sequence[str]], bool] | None = None) -> Table:
+    """The table in a file with one of ENDINGS. names: as in Csv. Raises Unreadable, and InputError without the package
+    it needs."""
     if blob.ending == ".parquet":
         return Parquet(blob)
     encoding, _ = _encoding(blob)
@@ -46,7 +47,7 @@ def open_table(blob: Blob) -> Table:
         return JsonList(blob, encoding)
     if blob.ending in (".jsonl", ".ndjson"):
         return JsonLines(blob, encoding)
-    return Csv(blob, encoding)
+    return Csv(blob, encoding, names)
 
 
 def _encoding(blob: Blob) -> tuple[str, int]:
@@ -137,17 +138,23 @@ class Csv:
 
     unit = "row"
 
-    def __init__(self, blob: Blob, encoding: str) -> None:
-        self.blob, self.encoding = blob, encoding
+    def __init__(self, blob: Blob, encoding: str, names: Callable[[Sequence[str]], bool] | None = None) -> None:
+        """names: whether a first row holds the columns' names, in place of guessing from its form. Fields between tabs
+        are then read as they are: text that begins with a quotation mark is no quoted field."""
+        self.blob, self.encoding, self.named = blob, encoding, names is not None
         csv.field_size_limit(2**31 - 1)
         head = next(_lines(blob, encoding, ""), "")
         self.delimiter = "\t" if blob.ending == ".tsv" else max(",;\t|", key=head.count)
         top = next(self._records(), [])
-        self.header = _is_header(top)
+        self.header = (names or _is_header)(top)
         self.columns = [c.strip() for c in top] if self.header else [str(k + 1) for k in range(len(top))]
         self.first = 2 if self.header else 1
 
     def _records(self) -> Iterator[list[str]]:
+        if self.named and self.delimiter == "\t":
+            for line in _lines(self.blob, self.encoding, "\n"):
+                yield [_unquoted(field) for field in line.rstrip("\r\n").split("\t")]
+            return
         try:
             yield from csv.reader(_lines(self.blob, self.encoding, ""), delimiter=self.delimiter)
         except csv.Error as e:
@@ -162,6 +169,13 @@ class Csv:
         if len(row) > len(self.columns):
             raise Unreadable(f"{len(row)} columns where the first row has {len(self.columns)}")
         return dict(zip(self.columns, row, strict=False))
+
+
+def _unquoted(field: str) -> str:
+    """A field without the quotes that spreadsheets put around it, in which a quotation mark stands twice."""
+    inside = field[1:-1]
+    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inside.replace('""', "")
+    return inside.replace('""', '"') if quoted and '"' in inside else field
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -236,7 +250,7 @@ def as_number(value: Any) -> float:
 class Rows:
     """A shelf: the texts in one column of a table. entries: the number of each row. end: why it broke off, as one
     more. needed: a column that must not be empty. numeric: columns that must be numbers. origin: the column of what
-    each text follows from.
+    each text follows from. paired: whether a row needs both; of a list of texts the first is then taken.
     """
 
     def __init__(
@@ -246,6 +260,7 @@ class Rows:
         self.needed: str | None = None
         self.numeric: tuple[str, ...] = ()
         self.origin: str | None = None
+        self.paired = False
         self._last: tuple[int, Mapping[str, Any]] | None = None
         self._rows: Iterator[tuple[int, Any]] | None = None
         self._next = 0
@@ -255,7 +270,7 @@ class Rows:
 
     def read(self, k: int) -> str:
         """The text of row k. Raises Unreadable. Quick when asked for in rising order."""
-        values = self._values(k)
+        values = self.values(k)
         if self.needed is not None and values.get(self.needed) in (None, ""):
             raise Unreadable(f"there is no label in {self.needed}")
         for name in self.numeric:
@@ -265,18 +280,30 @@ class Rows:
                 raise Unreadable(f"there is {shown} instead of a number in {name}")
         if self.origin is not None:
             self._source(values)
-        return as_text(values.get(self.column), self.column)
+        return self._text(values)
 
     def source(self, k: int) -> str:
         """What the text of row k follows from; nothing where that is missing. Raises Unreadable."""
-        return self._source(self._values(k))
+        return self._source(self.values(k))
+
+    def _text(self, values: Mapping[str, Any]) -> str:
+        value = values.get(self.column)
+        if not self.paired:
+            return as_text(value, self.column)
+        text = as_text(value[0] if isinstance(value, list) and value else value, self.column)
+        if not text.strip():
+            raise Unreadable(f"the side {self.column} is empty")
+        return text
 
     def _source(self, values: Mapping[str, Any]) -> str:
         assert self.origin is not None
         value = values.get(self.origin)
+        if self.paired and (value in (None, "", []) or not as_text(value, self.origin).strip()):
+            raise Unreadable(f"the side {self.origin} is empty")
         return "" if value in (None, "", []) else as_text(value, self.origin)
 
-    def _values(self, k: int) -> Mapping[str, Any]:
+    def values(self, k: int) -> Mapping[str, Any]:
+        """The values of row k. Raises Unreadable. Quick when asked for in rising order."""
         if self._last is not None and self._last[0] == k:
             return self._last[1]
         if k == len(self.entries):

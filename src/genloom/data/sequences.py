@@ -62,6 +62,14 @@ class Sequences:
         return np.diff(self.starts)
 
     @cached_property
+    def sizes(self) -> Ints:
+        """int64 [N, 2] tokens of each example and of its source."""
+        source = np.zeros(len(self), dtype=np.int64)
+        if self.conditions is not None:
+            source = self.conditions.lengths(np.arange(len(self)))
+        return np.stack([self.lengths, source], 1)
+
+    @cached_property
     def origins(self) -> Sequence[str]:
         """[N] where each example came from."""
         return self._origins()

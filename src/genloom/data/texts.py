@@ -42,7 +42,7 @@ LISTS, LISTED = 100, 100  # files at most that are lists of lines, and the lines
 @dataclass(frozen=True)
 class Wishes:
     """How text shall be read. unit: "auto" chooses. columns: as in DataConfig. first_line: what a text follows from is
-    its first line. validation, test: shares of a stream that are held out.
+    its first line. validation, test: shares of a stream that are held out. task: as in DataConfig.
     """
 
     extensions: frozenset[str]
@@ -51,6 +51,7 @@ class Wishes:
     first_line: bool = False
     validation: float = 0.05
     test: float = 0.05
+    task: str | None = None
 
 
 class Shelf(Protocol):
@@ -173,6 +174,10 @@ def list_source(data: Any, wishes: Wishes) -> Source:
     x, y = pair(data)
     if not isinstance(x, list):
         x = as_array(x).tolist() if getattr(x, "ndim", 0) == 1 else list(x)
+    if wishes.task is not None:
+        from genloom.data.tasks import as_rows
+
+        return _rows_source(as_rows(data, wishes.task), wishes)
     if y is None and x and all(isinstance(e, dict) for e in x):
         return _rows_source(x, wishes)
     wrong = next((i for i, e in enumerate(x) if not isinstance(e, str)), None)
@@ -215,6 +220,10 @@ def _placed(
 
 
 def _items(name: str, placed: Sequence[Placed], wishes: Wishes, notices: Sequence[str]) -> Items:
+    if wishes.task is not None:
+        from genloom.data.tasks import task_items
+
+        return task_items(name, placed, wishes, notices)
     items = _untitled(name, placed, wishes, notices)
     return titled(items, name) if wishes.first_line else items
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genloom.core.batch import SourceSpec
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import write_json
 from genloom.core.modality import HasProperties, Modality, TakesSource
@@ -105,7 +106,8 @@ class SequenceBuilder(Builder):
         broken: dict[int, Broken] = {}
         for i in each(self._reading(items, np.arange(len(items)))):
             try:
-                exact = self.cls.fingerprint(self._read(items, i)).exact
+                example = self._read(items, i)
+                exact = self.cls.fingerprint(example if items.whole is None else items.whole(i)).exact
             except Unreadable as e:
                 broken[i] = Broken(items.origins[i], str(e))
                 readable[i] = False
@@ -131,7 +133,7 @@ class SequenceBuilder(Builder):
         if items.stream:
             return given
         groups = same(digests)
-        exact = len(groups) - (int(groups.max()) + 1)
+        exact = len(groups) - (int(groups.max()) + 1) if items.whole is None else 0
         codes = assign_exact(where, groups, given, labels, Shares(self.config.validation, self.config.test))
         if exact:
             self.notices.append(f"{count(exact, 'exact duplicate')} found; duplicates stay on one side of the split")
@@ -198,25 +200,25 @@ class SequenceBuilder(Builder):
         spec, limit, cut = origin.spec, self.config.source_length, 0
         assert isinstance(spec, Tokens)
 
+        task = self.config.task or ""
+        about = SourceSpec(limit, spec.vocab, spec.pad, spec.eos, origin is modality, task)
+
         def encode(i: int) -> NDArray[np.int64]:
             nonlocal cut
             ids = contents_of(origin, self._origin(items, i))
             cut += len(ids) > limit
-            return np.append(ids[: limit - 1], spec.eos) if len(ids) > limit else ids
+            return shortened(ids, about)
 
         starts = self._lay(items, order, encode, dtype_of(spec.vocab), folder / cache.SOURCE)
         np.save(folder / cache.SOURCE_STARTS, starts)
         if cut:
             self.notices.append(
                 f"{count(cut, 'source')} of {len(order):,} {'has' if cut == 1 else 'have'} more than {limit} tokens: "
-                "the beginning is read (data.source_length)"
+                f"the {'end' if about.keeps_end else 'beginning'} is read (data.source_length)"
             )
         longest = int(np.diff(starts)[:train].max(initial=2))
         digest = hashlib.sha256(np.load(folder / cache.SOURCE, mmap_mode="r").tobytes()).hexdigest()
-        return {
-            "length": longest, "vocab": spec.vocab, "pad": spec.pad, "eos": spec.eos,
-            "shared": origin is modality, "digest": digest,
-        }  # fmt: skip
+        return {**asdict(replace(about, length=longest)), "digest": digest}
 
     def _properties(self, items: Items, order: Ints, modality: Modality[Any]) -> tuple[list[str], NDArray[np.float64]]:
         """Names and values [N, P] of the properties: those of the columns, then those that the modality measures."""
@@ -300,6 +302,13 @@ def contents_of(modality: Modality[Any], example: Any) -> NDArray[np.int64]:
     assert isinstance(spec, Tokens)
     ids: NDArray[np.int64] = modality.encode(example).numpy() if len(example) else np.zeros(0, dtype=np.int64)
     return np.append(ids[(ids != spec.eos) & (ids != (-1 if spec.stream else spec.bos))], spec.eos)
+
+
+def shortened(ids: NDArray[np.int64], spec: SourceSpec) -> NDArray[np.int64]:
+    """A source, contents and eos, with at most `spec.length` tokens: its beginning, or of a conversation its end."""
+    if len(ids) <= spec.length:
+        return ids
+    return ids[-spec.length :] if spec.keeps_end else np.append(ids[: spec.length - 1], spec.eos)
 
 
 def _labels(items: Items, usable: Ints) -> tuple[list[str], Ints]:

@@ -167,6 +167,10 @@ class BytePairs:
         """Tokens of each text."""
         return [len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def scattered(self, text: str) -> list[str]:
+        """Characters without a token of their own, which the text it was learnt from hardly had; each once."""
+        return [c for c in dict.fromkeys(text) if not c.isascii() and len(self.encode(c)) > 1]
+
     def decode(self, ids: Ids) -> str:
         return str(self._tokenizer.decode(ids[ids >= FIRST].tolist(), skip_special_tokens=False))
 

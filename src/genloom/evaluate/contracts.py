@@ -25,7 +25,7 @@ class Split(Examples, Protocol):
 
 
 class Data(Protocol):
-    """Prepared data: `genloom.data.prepare.Prepared` is one."""
+    """Prepared data: `genloom.data.prepare.Prepared` is one. source: the modality of sources."""
 
     @property
     def name(self) -> str: ...
@@ -38,6 +38,9 @@ class Data(Protocol):
 
     @property
     def condition(self) -> ConditionSpec: ...
+
+    @property
+    def source(self) -> Modality[Any] | None: ...
 
     @property
     def train(self) -> Split: ...

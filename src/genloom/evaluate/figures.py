@@ -20,6 +20,7 @@ from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
 from genloom.evaluate.sequences import evaluate_sequences, judge_sequences
 from genloom.evaluate.shared import Joined, default_number, reference_split
+from genloom.evaluate.tasks import with_task
 
 __all__ = ["Joined", "as_written", "default_number", "evaluate_samples", "judge", "reference_split", "usual_number"]
 
@@ -48,6 +49,8 @@ def evaluate_samples(
         evaluation = evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
         notify("looking for copies of the training data")
         evaluation = completed(evaluation, watched, data, space, seed=seed, keep=keep)
+        if data.condition.source is not None and data.condition.source.task:
+            return with_task(evaluation, watched.generator, data, seed=seed, notify=notify)
         return replace(evaluation, diversity=diversity_of(watched.generator, data, seed=seed, notify=notify))
     count = n if n is not None else usual_number(data)
     notify(f"drawing {count} samples")

@@ -119,4 +119,14 @@ LATENT_KINDS = {
         "entries",
     ),
 }
-KINDS = {**GRID_KINDS, **SEQUENCE_KINDS, **LATENT_KINDS}
+TASK_KINDS = {
+    "bleu": Kind(
+        "BLEU", "Runs of 1 to 4 words that outputs share with their own reference (sacreBLEU).", "higher", "of 100"
+    ),
+    "chrf": Kind("chrF", "The same for runs of characters, so that endings count in part.", "higher", "of 100"),
+    "ter": Kind("TER", "Words to change for the reference, of 100 of its words.", "lower", "of 100"),
+    "rouge_1": Kind("ROUGE-1", "Words that outputs share with their own reference (F1).", "higher", "share"),
+    "rouge_2": Kind("ROUGE-2", "Pairs of words that outputs share with their own reference (F1).", "higher", "share"),
+    "rouge_l": Kind("ROUGE-L", "Longest sequence of words in common with the reference (F1).", "higher", "share"),
+}
+KINDS = {**GRID_KINDS, **SEQUENCE_KINDS, **LATENT_KINDS, **TASK_KINDS}

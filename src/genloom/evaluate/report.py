@@ -78,6 +78,7 @@ def render(run: RunFolder) -> str:
             twins=pairs_of(copying, run.path),
             explanation=explanation_of(optional(run.path / EXPLANATION), run.path),
             groups=_mapping(evaluation.groups) if evaluation else {},
+            task=_mapping(evaluation.task) if evaluation else {},
             diversity=_mapping(evaluation.diversity) if evaluation else {},
             planes=drawn_curves(evaluation.diversity) if evaluation else [],
             cost=cost_facts(evaluation, manifest, config),

@@ -30,6 +30,7 @@ from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Spec, Tokens
 from genloom.nets import decoding, infilling, lora, rows, scoring
 from genloom.nets.architecture import Architecture, build
+from genloom.nets.beams import beam_search
 from genloom.nets.counts import MOST_TOKENS, KneserNey
 from genloom.nets.lora import RANK, LoraConfig
 from genloom.nets.quantiser import FIRST, Tokenizer, TokenizerStageConfig
@@ -218,27 +219,27 @@ class Autoregressive(Family):
             begin = self.model.begin(len(batch), 0)
             state = self._states.take(begin, batch.index, rng, self.config.forget)
         documents = None if self.recurrent or self.whole else self._documents(inputs)
-        logits = self.model(inputs, condition, documents, state)
+        h = self.model.hidden(inputs, condition, documents, state)
         if state is not None and batch.index is not None:
             self._states.keep(state, batch.index + self.context, rng)
-        nats, counted = self._cross_entropy(logits, inputs, targets)
-        loss = nats
-        if self.config.smoothing:
-            evenly = -torch.log_softmax(logits, 2).mean(2) * counted
-            loss = torch.lerp(nats, evenly, self.config.smoothing)
-        logs = {"nats": nats.detach().sum() / counted.sum().clamp(min=1)}
+        counted = self._counted(inputs, targets)
+        loss, nats = self.model.cross_entropy(h, targets, counted, self.config.smoothing)
+        logs = {"nats": nats / counted.sum().clamp(min=1)}
         if self.condition.source is not None:
             logs["padding"] = (targets == self.tokens.pad).float().mean()
-        yield Update("model", loss.sum() / targets.numel(), logs)
+        yield Update("model", loss / targets.numel(), logs)
 
-    def _cross_entropy(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, T] nats, and bool [B, T] where a token is predicted: not at padding, not from eos to the next
-        document."""
+    def _cross_entropy(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        """[B, T] nats, 0 where no token is predicted."""
         nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+        return nats * self._counted(inputs, targets)
+
+    def _counted(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """bool [B, T] where a token is predicted: not at padding, not from eos to the next document."""
         counted = targets != self.tokens.pad
         if not self.tokens.stream:
             counted = counted & (inputs != self.tokens.eos) & (inputs != self.tokens.pad)
-        return nats * counted, counted
+        return counted
 
     def _documents(self, x: Tensor) -> Tensor | None:
         """[B, T] number of each token's document in its row; None where no document ends within a row."""
@@ -267,7 +268,7 @@ class Autoregressive(Family):
 
     def nats(self, x: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
         """The network's alone, with gradients."""
-        return self._scored(x, condition, lambda *given: self._cross_entropy(*given)[0])
+        return self._scored(x, condition, self._cross_entropy)
 
     def _scored(self, x: Tensor, condition: Condition, cost: scoring.Cost) -> Tensor:
         if self.recurrent:
@@ -368,9 +369,10 @@ class Autoregressive(Family):
             raise InputError(
                 "a stream of text has no end for beam search to find; sample it with temperature 0 instead"
             )
-        found, _ = decoding.beam_search(
+        found, _ = beam_search(
             self.model, start, beams=options.beams, most=most - start.tokens.shape[1] + 1, eos=self.tokens.eos,
-            pad=self.tokens.pad, penalty=options.length_penalty, forbidden=self._forbidden(start),
+            pad=self.tokens.pad, penalty=options.length_penalty, enough=options.enough,
+            forbidden=self._forbidden(start),
             guide=guide, mix=self._mix if self.counts is not None else None,
         )  # fmt: skip
         return self._finished(found[:, 1:], condition, options)

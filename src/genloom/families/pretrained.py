@@ -26,6 +26,7 @@ from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Spec, Tokens
 from genloom.nets import decoding, lora, scoring
+from genloom.nets.beams import beam_search
 from genloom.nets.infilling import is_prefix
 from genloom.nets.lora import RANK, LoraConfig
 from genloom.nets.pretrained import Pretrained as Network
@@ -183,8 +184,9 @@ class Pretrained(Family):
             raise InputError(
                 "a stream of text has no end for beam search to find; sample it with temperature 0 instead"
             )
-        found, _ = decoding.beam_search(
+        found, _ = beam_search(
             self.model, start, beams=options.beams, most=most - start.tokens.shape[1] + 1, eos=self.tokens.eos,
-            pad=self.tokens.pad, penalty=options.length_penalty, forbidden=self._forbidden(start), guide=guide,
+            pad=self.tokens.pad, penalty=options.length_penalty, enough=options.enough,
+            forbidden=self._forbidden(start), guide=guide,
         )  # fmt: skip
         return found[:, 1:]

@@ -107,7 +107,7 @@ class Text(Modality[str]):
         first_line = config.title == "first line"
         if first_line and where.source is None:
             columns = replace(columns, source="none")
-        wishes = Wishes(cls.extensions, config.unit, columns, first_line, where.validation, where.test)
+        wishes = Wishes(cls.extensions, config.unit, columns, first_line, where.validation, where.test, where.task)
         return open_text(data, wishes)
 
     @classmethod
@@ -257,6 +257,12 @@ class Text(Modality[str]):
     def unknown(self) -> int | None:
         """The id of characters that the vocabulary lacks; None where there are none."""
         return self.vocabulary.unk if isinstance(self.vocabulary, Characters) else None
+
+    def unseen(self, text: str) -> list[str]:
+        """Characters that the training text lacked, or hardly had where tokens are byte pairs; each once."""
+        if isinstance(self.vocabulary, BytePairs):
+            return self.vocabulary.scattered(text)
+        return self.vocabulary.unknown(text)
 
     def prompt(self, text: str) -> list[int]:
         """The contents tokens of a beginning. Raises InputError naming characters that the training text lacks."""

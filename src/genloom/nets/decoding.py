@@ -1,6 +1,6 @@
-"""Generating token by token, for every kind of sequence model: sampling with filters, and beam search.
+"""Generating token by token, for every kind of sequence model: sampling with filters. Beam search is in nets/beams.py.
 
-Shapes: `B` rows, `t` tokens so far, `V` vocabulary, `P` prompt, `K` beams.
+Shapes: `B` rows, `t` tokens so far, `V` vocabulary, `P` prompt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genloom.core.batch import Condition
 from genloom.core.config import Settings, setting
-from genloom.core.errors import GenloomError, InputError
+from genloom.core.errors import GenloomError
 from genloom.core.guide import Guide, Step
 from genloom.core.spec import Tokens
 from genloom.nets.sequence import NextToken
@@ -46,7 +46,7 @@ class Filters:
         if len(self.forbidden):
             logits = logits.index_fill(1, self.forbidden, -torch.inf)
         if allowed is not None:
-            logits = logits.masked_fill(~_as_wide(allowed, logits), -torch.inf)
+            logits = logits.masked_fill(~as_wide(allowed, logits), -torch.inf)
             if not bool((logits > -torch.inf).any(1).all()):
                 raise GenloomError("the grammar allows no token here; this is a fault of the modality's grammar")
         if self.repetition != 1:
@@ -66,7 +66,7 @@ class Filters:
         return p
 
 
-def _as_wide(allowed: Tensor, logits: Tensor) -> Tensor:
+def as_wide(allowed: Tensor, logits: Tensor) -> Tensor:
     """What a grammar of the data's tokens allows, for a model that has tokens of its own after them."""
     return F.pad(allowed, (0, logits.shape[1] - allowed.shape[1]))
 
@@ -97,6 +97,9 @@ class Options(Settings):
     repetition: float = setting(1.0, "Penalty on tokens that occurred already; 1 is none.", ge=1)
     beams: int = setting(1, "Keep this many hypotheses and return the most probable; 1 samples.", ge=1, le=64)
     length_penalty: float = setting(1.0, "Of beam search: above 0 favours longer sequences.", ge=0)
+    enough: int | None = setting(
+        None, "Of beam search: stop when this many hypotheses have ended; if none, when no other can be better.", ge=1
+    )
 
     def filters(self, forbidden: Tensor) -> Filters:
         return Filters(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition, forbidden)
@@ -199,82 +202,3 @@ def _common_prefix(given: Tensor) -> int:
     """Columns at the start that are given in every row."""
     shared = given.all(0).int()
     return max(1, int(shared.cumprod(0).sum()))
-
-
-def beam_search(
-    model: NextToken[Any],
-    start: Start,
-    *,
-    beams: int,
-    most: int,
-    eos: int,
-    pad: int,
-    penalty: float,
-    forbidden: Tensor,
-    guide: Guide | None = None,
-    mix: Mix | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The most probable continuations found: tokens [B, t] and their scores [B].
-
-    Score: log-probability / length ** penalty (Wu et al. 2016, eq. 14, without its constant). Every row keeps `beams`
-    unfinished hypotheses; a row is done when none of them can still beat its best finished one. Sequences end where a
-    model with a limited state does. Of a guide only what it allows counts. Raises InputError for prompts of different
-    lengths, or as long as that limit.
-    """
-    if not bool(start.given.all()):
-        raise InputError("beam search takes prompts of equal length; sample the prompts one at a time")
-    rows, device = len(start.tokens), start.tokens.device
-    vocab = model.vocab
-    prompt = start.tokens.shape[1]
-    if model.limit is not None:
-        most = min(most, model.limit - prompt)
-        if most < 1:
-            raise InputError(f"beam search needs a prompt shorter than the context of {model.limit} tokens")
-    state = model.begin(rows, prompt + most, start.condition)
-    logits = model.last(start.tokens, state)
-    state = state.rows(torch.arange(rows, device=device).repeat_interleave(beams))
-    tokens = start.tokens.repeat_interleave(beams, 0)
-    logits = logits.repeat_interleave(beams, 0)
-    scores = torch.full((rows, beams), -torch.inf, device=device)
-    scores[:, 0] = 0.0  # the beams of a row begin equal: only the first counts
-    best = torch.full((rows,), -torch.inf, device=device)
-    found = torch.full((rows, prompt + most), pad, device=device)
-    for length in range(1, most + 1):
-        logp = torch.log_softmax(logits, 1)
-        if mix is not None:
-            logp = mix(logp, tokens)
-        if len(forbidden):
-            logp = logp.index_fill(1, forbidden, -torch.inf)
-        allowed = guide.allowed(tokens) if guide is not None else None
-        if allowed is not None:
-            logp = logp.masked_fill(~_as_wide(allowed, logp), -torch.inf)
-        total = (scores.flatten()[:, None] + logp).view(rows, beams * vocab)
-        top, place = total.topk(min(2 * beams, beams * vocab), 1)
-        beam, token = place // vocab, place % vocab
-        ends = token == eos
-        done = torch.where(ends, top / length**penalty, -torch.inf)
-        value, which = done.max(1)
-        better = value > best
-        if bool(better.any()):
-            source = beam.gather(1, which[:, None])[:, 0] + torch.arange(rows, device=device) * beams
-            row = torch.cat([tokens[source], torch.full((rows, 1), eos, device=device)], 1)
-            found[better] = pad
-            found[better, : row.shape[1]] = row[better]
-            best = torch.where(better, value, best)
-        open_scores, order = torch.where(ends, -torch.inf, top).topk(beams, 1)
-        beam, token = beam.gather(1, order), token.gather(1, order)
-        scores = open_scores
-        source = (beam + torch.arange(rows, device=device)[:, None] * beams).flatten()
-        tokens = torch.cat([tokens[source], token.flatten()[:, None]], 1)
-        # The best that an open hypothesis may still reach: it can only lose probability.
-        hope = scores[:, 0] / (most if penalty > 0 else length) ** penalty
-        if length == most or bool((best >= hope).all()):
-            break
-        state = state.rows(source)
-        logits = model.last(token.flatten()[:, None], state)
-    unfinished = best == -torch.inf
-    if bool(unfinished.any()):
-        first = tokens.view(rows, beams, -1)[:, 0]
-        found[unfinished, : first.shape[1]] = first[unfinished]
-        best = torch.where(unfinished, scores[:, 0] / length**penalty, best)
-    return found, best

@@ -86,8 +86,8 @@ class Cache:
     cache: Any
     label: Tensor | None = None  # [B]
 
-    def rows(self, which: Tensor) -> Cache:
-        """As State.rows; takes the place of this one."""
+    def branch(self, which: Tensor, sources: Tensor | None) -> Cache:
+        """As State.branch; takes the place of this one."""
         self.cache.reorder_cache(which)
         self.label = None if self.label is None else self.label[which]
         return self

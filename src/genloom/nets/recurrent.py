@@ -90,10 +90,11 @@ class Attention(nn.Module):
         return [self.keys(features), features]
 
     def forward(self, h: Tensor, source: Source) -> Tensor:
-        """[B, T, H] -> [B, T, H]."""
+        """[B, T, H] -> [B, T, H]. k rows at a time may have one source."""
         keys, values = (t.to(h.dtype) for t in source.tensors[:2])
-        scores = torch.bmm(h, keys.mT).masked_fill(~source.mask[:, None], -torch.inf)
-        context = torch.bmm(scores.float().softmax(-1).to(h.dtype), values)
+        asking = h.reshape(len(keys), -1, h.shape[2])  # rows that share a source side by side
+        scores = torch.bmm(asking, keys.mT).masked_fill(~source.mask[:, None], -torch.inf)
+        context = torch.bmm(scores.float().softmax(-1).to(h.dtype), values).view(*h.shape[:2], -1)
         out: Tensor = torch.tanh(self.mix(torch.cat([context, h], 2)))
         return out
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from genloom.core.batch import Condition
 from genloom.core.optim import edge, lazy
 from genloom.nets.blocks import Dropout, zero
+from genloom.nets.cross_entropy import linear_cross_entropy
 from genloom.nets.lora import effective
 
 MOST = 10.0  # standard deviations from the mean beyond which a property is not told apart
@@ -41,7 +42,8 @@ class Source:
 class State:
     """What a body remembers. past [B, reach]: the last tokens, for n-grams. memory: tensors with the batch on axis
     `axis`. length: tokens seen since the state began. given [B, D] or [D]: the embedding of class and properties.
-    source: what is attended to at every token."""
+    source: what is attended to at every token; one with fewer rows is shared by as many rows that follow on one
+    another. places: axis of the memory along which only `length` places are filled; None: there is no such axis."""
 
     past: Tensor
     memory: list[Tensor]
@@ -49,13 +51,27 @@ class State:
     axis: int = 0
     given: Tensor | None = None
     source: Source | None = None
+    places: int | None = None
 
-    def rows(self, which: Tensor) -> State:
-        """The state of some of the rows, in the order of `which` [R] int64 (rows may repeat)."""
-        memory = [m.index_select(self.axis, which) for m in self.memory]
+    def branch(self, which: Tensor, sources: Tensor | None) -> State:
+        """The state of the rows `which` [R] int64, in that order (rows may repeat). sources: which of the sources stay,
+        each for rows that follow on one another; None: all."""
+        memory = [self._picked(m, which) for m in self.memory]
         given = self.given[which] if self.given is not None and self.given.ndim == 2 else self.given
-        source = self.source.rows(which) if self.source is not None else None
+        source = self.source if self.source is None or sources is None else self.source.rows(sources)
         return replace(self, past=self.past[which], memory=memory, given=given, source=source)
+
+    def _picked(self, memory: Tensor, which: Tensor) -> Tensor:
+        """The rows `which` of a tensor of the memory. What is not filled yet is not copied."""
+        if self.places is None:
+            return memory.index_select(self.axis, which)
+        filled = memory.narrow(self.places, 0, self.length).index_select(self.axis, which)
+        if len(which) != memory.shape[self.axis]:
+            shape = list(memory.shape)
+            shape[self.axis] = len(which)
+            memory = memory.new_empty(shape)
+        memory.narrow(self.places, 0, self.length).copy_(filled)
+        return memory
 
 
 class Steps(Protocol):
@@ -76,8 +92,9 @@ class Steps(Protocol):
 class Remembers(Protocol):
     """What a model remembers of the rows so far."""
 
-    def rows(self, which: Tensor) -> Self:
-        """That of some of the rows, in the order of `which` [R] int64 (rows may repeat)."""
+    def branch(self, which: Tensor, sources: Tensor | None) -> Self:
+        """That of some of the rows, in the order of `which` [R] int64 (rows may repeat); may take the place of this
+        one. sources: which of the sources stay, each for rows that follow on one another; None: all."""
         ...
 
 
@@ -413,6 +430,15 @@ class SequenceModel(nn.Module):
         if self.head_of_parts is None or self.inputs.parts is None:
             return self.weight
         return self.weight + self.inputs.parts @ self.head_of_parts.weight
+
+    def cross_entropy(self, h: Tensor, targets: Tensor, counted: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+        """As nets.cross_entropy.linear_cross_entropy of features h [B, T, F]: the summed loss and its nats."""
+        if not self.softcap and self.head_of_parts is None:
+            return linear_cross_entropy(h, self.weight, targets, counted, smoothing)
+        logits = self.logits(h[counted])
+        nats = F.cross_entropy(logits, targets[counted], reduction="sum")
+        loss = F.cross_entropy(logits, targets[counted], reduction="sum", label_smoothing=smoothing)
+        return loss, nats.detach()
 
     def logits(self, h: Tensor) -> Tensor:
         """h [..., F] -> float32 [..., V]."""

@@ -56,9 +56,10 @@ class CrossAttention(nn.Module):
         return [rms(k.float()).to(dtype), v.to(dtype)]
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """h [B, T, D] normalised; mask bool [B, 1, 1, S] -> [B, T, D]."""
+        """h [B, T, D] normalised; mask bool [B / k, 1, 1, S], the same for k rows at a time -> [B, T, D]."""
         size, length, width = h.shape
-        q = rms(self.q(h).view(size, length, self.heads, -1).transpose(1, 2).float()).to(keys.dtype)
+        q = self.q(h).view(len(keys), -1, self.heads, width // self.heads)  # rows that share a source side by side
+        q = rms(q.transpose(1, 2).float()).to(keys.dtype)
         with torch.autocast(h.device.type, enabled=False):
             o = F.scaled_dot_product_attention(q, keys, values, mask, scale=SHARPNESS * q.shape[-1] ** -0.5)
         out: Tensor = self.out(o.transpose(1, 2).reshape(size, length, width))
@@ -138,7 +139,7 @@ class Transformer(Body):
         shape = (rows, self.heads, size, self.features // self.heads)
         dtype = torch.float32 if like.device.type == "cpu" else like.dtype
         memory = [torch.zeros(shape, device=like.device, dtype=dtype) for _ in range(2 * len(self.layers))]
-        return State(torch.zeros(rows, 0), memory)
+        return State(torch.zeros(rows, 0), memory, places=2)
 
     def attended(self, features: Tensor, mask: Tensor) -> Source:
         """Keys and values of each layer, one after the other."""

@@ -35,6 +35,11 @@ def find_recipe(name: str) -> Callable[[], dict[str, Any]]:
     return settings
 
 
+def recipe_for(task: str) -> str | None:
+    """The recipe for a task (data.task); None where there is none."""
+    return next((n for n in recipe_names() if recipe_module(n).recipe().get("data", {}).get("task") == task), None)
+
+
 def suited_recipe(model: str, prepared: Prepared) -> str | None:
     """The recipe for `model` from which a training on this data starts when nobody says; None where there is none."""
     for name in recipe_names():

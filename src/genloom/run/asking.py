@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +13,9 @@ from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.family import Family
-from genloom.core.modality import Modality
-from genloom.data.tokens import contents_of
+from genloom.core.modality import Modality, TakesSource
+from genloom.data.items import listing
+from genloom.data.tokens import contents_of, shortened
 from genloom.run.generate import spread_labels
 
 Values = Mapping[str, float | Sequence[float]]
@@ -98,17 +98,34 @@ def _sources(
     given = list(asked) if isinstance(asked, list | tuple) else [asked]
     if not given:
         raise InputError("there is no source to follow from; give at least one")
-    rows, limit, lost = [], spec.source.length, getattr(modality, "unknown", None)
+    rows, limit, long = [], spec.source.length, 0
     for raw in given:
         try:
-            ids = contents_of(modality, type(modality).read(raw, modality.config) if raw else raw)
+            example = type(modality).read(raw, modality.config) if raw else raw
         except Unreadable as e:
             raise InputError(f"the source {str(raw)[:40]!r} cannot be read: {e}") from None
-        if lost is not None and (ids == lost).any():
-            notify(f"the source {str(raw)[:40]!r} has characters that the model does not know: they count as unknown")
+        if isinstance(modality, TakesSource) and isinstance(example, str):
+            _look(example, modality.unseen(example), notify)
+        ids = contents_of(modality, example)
         if len(ids) > limit:
-            notify(f"the source has {len(ids)} tokens, and the model reads {limit}: it sees the beginning only")
-            ids = np.append(ids[: limit - 1], spec.source.eos)
-        rows.append(torch.from_numpy(ids))
+            long, rest = long + 1, "end" if spec.source.keeps_end else "beginning"
+            if long == 1:
+                notify(f"the source has {len(ids)} tokens, and the model reads {limit}: it sees the {rest} only")
+        rows.append(torch.from_numpy(shortened(ids, spec.source)))
+    if long > 1:
+        notify(f"{long} sources of {len(given)} are longer than the {limit} tokens that the model reads")
     x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=spec.source.pad)
     return x[torch.arange(n) % len(x)]
+
+
+def _look(source: str, unseen: Sequence[str], notify: Notify) -> None:
+    """Say which characters of a source the model has not seen. Raises InputError where it knows no letter of it."""
+    letters = {c for c in source if c.isalpha()}
+    new = [c for c in unseen if c in letters]
+    if letters and len(new) == len(letters):
+        raise InputError(
+            f"the model has never seen {listing([repr(c) for c in new])}, nor any other letter of {source[:40]!r}: it "
+            "reads the script that it was trained on"
+        )
+    if unseen:
+        notify(f"the source {source[:40]!r} has characters that the model does not know: {listing(list(unseen))}")

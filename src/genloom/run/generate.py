@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from genloom.core.batch import Condition
-from genloom.core.config import Settings
+from genloom.core.config import RunConfig, Settings
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasSteps
 from genloom.core.files import Finish, as_is, write_atomic
 from genloom.core.guide import Guide
 from genloom.core.modality import Modality, Shown
 from genloom.core.rng import Rng, derive
+from genloom.core.run import RunFolder
 from genloom.core.spec import Grid, Row, Spec, Tokens, check_batch, spec_to_json
+from genloom.provenance import Mark, light
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
@@ -172,3 +174,10 @@ def not_empty(texts: Sequence[Any], n: int, name: str) -> list[Any]:
     if len(found) < n:
         raise InputError(f"{name} writes hardly anything but empty texts; train it longer")
     return found
+
+
+def finish_of(folder: RunFolder, config: RunConfig, step: int, weights: str = "") -> Finish:
+    """The light mark of what training draws. weights: their digest, once they are written."""
+    if not config.train.marks:
+        return as_is
+    return light(Mark(folder.path.resolve().name, "train", weights, seed=0, step=step))

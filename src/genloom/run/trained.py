@@ -32,6 +32,7 @@ from genloom.run.keeping import check, kept
 from genloom.run.opening import opened
 from genloom.run.prompting import columns, cut, guide_for
 from genloom.run.rows import filled, sampled
+from genloom.run.speaking import Speaks
 from genloom.run.streaming import streamed
 from genloom.run.summaries import summary_of
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from genloom.evaluate.evaluation import Evaluation
 
 
-class Run:
+class Run(Speaks):
     """A trained generator and the folder it lives in. Needs no training data, except to evaluate."""
 
     def __init__(
