@@ -36,9 +36,9 @@ def lines(folder: Path, part: str, language: str) -> list[str]:
 
 
 def pairs(folder: Path, target: Path, source: str, language: str) -> Path:
-    """The pairs as tables train.tsv and val.tsv, which are the splits of those names."""
+    """The pairs as tables train.tsv, val.tsv and test.tsv, which are the splits of those names."""
     target.mkdir(parents=True, exist_ok=True)
-    for part in ("train", "val"):
+    for part in PARTS:
         both = zip(lines(folder, part, source), lines(folder, part, language), strict=True)
         text = f"{source}\t{language}\n" + "".join(f"{a}\t{b}\n" for a, b in both)
         (target / f"{part}.tsv").write_text(text, "utf-8")

@@ -211,5 +211,6 @@ def test_the_family_without_a_model_says_where_to_get_one() -> None:
     with pytest.raises(InputError, match="begins with a model: --from"):
         Pretrained(Tokens(8, 30, 0, 2, 1), Pretrained.Config(), ConditionSpec())
     values = architecture("t5", 29, 0, 1)
-    with pytest.raises(InputError, match="reads a source"):
+    values["is_encoder_decoder"] = True
+    with pytest.raises(InputError, match="t5 reads a source and writes a target: train it on pairs"):
         Pretrained(Tokens(8, 30, 0, 2, 1), Pretrained.Config(architecture=values, end=1), ConditionSpec())

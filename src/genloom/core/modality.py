@@ -269,9 +269,11 @@ class TakesSource(Protocol):
     another language."""
 
     @classmethod
-    def fit_pairs(cls, config: Any, train: Iterable[Any], sources: Iterable[Any]) -> tuple[Any, Any]:
+    def fit_pairs(
+        cls, config: Any, train: Iterable[Any], sources: Iterable[Any], state: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Any]:
         """As Modality.fit, for examples and their sources: the modality of each. They are the same object where they
-        share a vocabulary."""
+        share a vocabulary. state: of the model that is trained on, as in `Continues`."""
         ...
 
     def unseen(self, example: Any) -> list[str]:

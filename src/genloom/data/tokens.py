@@ -174,13 +174,11 @@ class SequenceBuilder(Builder):
         examples = Again(lambda: (self._again(items, i) for i in each(order)))
         if items.source is None:
             return self._fitted(examples), None
-        if self.start is not None:
-            raise InputError("a training that goes on from a model takes no sources yet; set data.source=none")
         takes: Any = self.cls
         if not isinstance(takes, TakesSource):
             raise InputError(f"examples of {self.source.name} cannot follow from a source; leave data.source out")
         both: tuple[Modality[Any], Modality[Any]] = takes.fit_pairs(
-            self.settings, examples, Again(lambda: (self._origin(items, i) for i in each(order)))
+            self.settings, examples, Again(lambda: (self._origin(items, i) for i in each(order))), self.start
         )
         return both
 

@@ -1,6 +1,7 @@
 """A pretrained language model, trained on: fine-tuning of all weights, or of low-rank changes of them.
 
-p(x) = prod_t p(x_t | x_<t) with any causal model of the package transformers (Radford et al. 2019 and later), by
+p(x) = prod_t p(x_t | x_<t) with any causal model of the package transformers (Radford et al. 2019 and later), or
+prod_t p(x_t | x_<t, source) with one that reads a source (T5, Raffel et al. 2020; BART, Lewis et al. 2020), by
 cross-entropy on the new text; LoRA (Hu et al. 2021) leaves the weights as they are and learns small changes. The model
 comes with its tokenizer: `genloom train DATA --from FOLDER`.
 
@@ -25,18 +26,20 @@ from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Spec, Tokens
-from genloom.nets import decoding, lora, scoring
+from genloom.nets import decoding, lora, rows, scoring
 from genloom.nets.beams import beam_search
 from genloom.nets.infilling import is_prefix
 from genloom.nets.lora import RANK, LoraConfig
 from genloom.nets.pretrained import Pretrained as Network
+from genloom.nets.pretrained import reads_sources
+from genloom.nets.pretrained_pairs import PretrainedPairs
 
 CONTEXT = 512  # tokens of a training window, where the model can look back so far
 
 
 @final
 class Pretrained(Family):
-    """A causal model of transformers over the tokens of its own tokenizer."""
+    """A model of transformers over the tokens of its own tokenizer."""
 
     class Config(Settings):
         """Settings of a pretrained model; the first three come with it."""
@@ -56,7 +59,7 @@ class Pretrained(Family):
         """Settings of one call to sample."""
 
     accepts = (Tokens,)
-    conditions = frozenset({"label", "known"})
+    conditions = frozenset({"label", "source", "known"})
     train_defaults = {  # noqa: RUF012
         "batch": 8, "ema": 0.0, "decay": 0.9, "warmup": 20, "clip": 1.0, "validate_times": 20, "patience": 4,
     }  # fmt: skip
@@ -68,13 +71,27 @@ class Pretrained(Family):
         if config.architecture is None:
             raise InputError("the model pretrained begins with a model: --from FOLDER, or its name on the hub")
         self.classes = len(condition.classes)
-        self.model = Network(config.architecture, spec, config.begin, config.end, self.classes)
+        self.pairs = reads_sources(config.architecture)
+        kind = config.architecture.get("model_type")
+        if self.pairs and condition.source is None:
+            raise InputError(f"{kind} reads a source and writes a target: train it on pairs (--task translate, ...)")
+        if not self.pairs and condition.source is not None:
+            raise InputError(f"{kind} goes on with a text and reads no source; for pairs take one that does, as T5")
+        if self.pairs and self.classes:
+            raise InputError(f"{kind} has no place for classes; set data.label=none")
+        made = PretrainedPairs if self.pairs else Network
+        self.model: Network = made(config.architecture, spec, config.begin, config.end, self.classes)
         if config.lora.rank:
             lora.attach(self.model.net, config.lora, [self.model.net.get_output_embeddings()])
         limit = self.model.limit
         self.context = config.context or min(CONTEXT, limit or CONTEXT)
         if limit is not None and self.context > limit:
             raise InputError(f"family.context={self.context} is more than the {limit} tokens that the model looks back")
+        if self.pairs and limit is not None and condition.source is not None and condition.source.length > limit:
+            raise InputError(
+                f"the sources have up to {condition.source.length} tokens and the model reads {limit}; set "
+                f"data.source_length={limit}"
+            )
         self.stride = max(1, self.context // 2)
 
     @classmethod
@@ -87,16 +104,17 @@ class Pretrained(Family):
     def optimisers(self) -> dict[str, OptimiserConfig]:
         return {"model": self.config.optimiser}
 
-    def window(self) -> Window:
-        return Window(self.context)
+    def window(self) -> Window | None:
+        return None if self.pairs else Window(self.context)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Cross-entropy of the next token in nats, summed over real tokens and divided by all places of the window, so
         that micro-batches add up to the full batch's loss."""
-        inputs, targets = batch.x[:, :-1], batch.x[:, 1:]
-        condition = Condition(label=self._labels(batch, rng))
+        x = rows.stretches(batch.x, self.context, self.tokens.pad, rng) if self.pairs else batch.x
+        inputs, targets = x[:, :-1], x[:, 1:]
+        condition = Condition(label=self._labels(batch, rng), source=batch.condition.source if self.pairs else None)
         logits = self.model(inputs, condition, self._documents(inputs))
         nats, counted = self._cross_entropy(logits, inputs, targets)
         mean = nats.detach().sum() / counted.sum().clamp(min=1)

@@ -135,9 +135,22 @@ class Text(Modality[str]):
         return Fingerprint(hashlib.blake2b(example.encode(), digest_size=16).digest())
 
     @classmethod
-    def fit_pairs(cls, config: Settings, train: Iterable[str], sources: Iterable[str]) -> tuple[Self, Self]:
+    def fit_pairs(
+        cls,
+        config: Settings,
+        train: Iterable[str],
+        sources: Iterable[str],
+        state: Mapping[str, Any] | None = None,
+    ) -> tuple[Self, Self]:
         """The texts' modality and that of their sources: one that has learnt from both, or two."""
         assert isinstance(config, TextConfig)
+        if state is not None:
+            if config.source_tokenizer == "own":
+                raise InputError("a training that goes on has one vocabulary for both sides; see source_tokenizer")
+            grown = cls.continued(config, _Both(train, sources), state)
+            longest = _longest(grown.vocabulary, train, _facts(train))
+            both = cls(grown.config, grown.vocabulary, 2 + longest, grown.notices)
+            return both, both
         if config.source_tokenizer == "own":
             own = cls.fit(config.model_copy(update={"unit": "document", "properties": ()}), _Both(sources))
             return cls.fit(config, train), own
@@ -161,9 +174,7 @@ class Text(Modality[str]):
         for name in config.properties:
             if name not in MEASURES:
                 raise InputError(unknown(name, MEASURES, "property of text"))
-        facts = _Facts()
-        for text in train:
-            facts.add(text)
+        facts = _facts(train)
         if not facts.characters:
             raise InputError("there is no text to learn a vocabulary from")
         if config.tokenizer == "pretrained":
@@ -175,9 +186,7 @@ class Text(Modality[str]):
         if unit == "stream" and config.properties:
             raise InputError("modality.properties are of lines and documents; one long text has none")
         if examples is not train:
-            facts = _Facts()
-            for text in examples:
-                facts.add(text)
+            facts = _facts(examples)
         length = STREAM if unit == "stream" else 2 + _longest(vocabulary, examples, facts)
         chosen = {"unit": unit, "tokenizer": kind, "vocab": wanted if kind == "bpe" else config.vocab}
         notice = _notice(vocabulary) if config.tokenizer == "auto" else ""
@@ -392,6 +401,13 @@ class _Facts:
         if 3 * self.cjk > self.characters:  # spaces between them are common
             return "char" if self.characters <= CJK_SMALL else "bpe"
         return "char" if self.characters <= SMALL and len(self.distinct) <= DISTINCT else "bpe"
+
+
+def _facts(texts: Iterable[str]) -> _Facts:
+    facts = _Facts()
+    for text in texts:
+        facts.add(text)
+    return facts
 
 
 def _learn(kind: str, unit: str, wanted: int, train: Iterable[str], facts: _Facts) -> Vocabulary:

@@ -61,21 +61,26 @@ def architecture_of(config: Any) -> dict[str, Any]:
     return {k: v for k, v in data.items() if k not in NOT_KEPT}
 
 
+def reads_sources(architecture: Mapping[str, Any]) -> bool:
+    """Whether a model reads a source and writes a target, and does not go on with a text."""
+    return bool(architecture.get("is_encoder_decoder"))
+
+
 def build(architecture: Mapping[str, Any]) -> Any:
     """The network of an architecture with random weights. Raises InputError for one that transformers does not know or
-    that is no causal model."""
+    that writes no text."""
     package = transformers()
     values = {k: v for k, v in architecture.items() if k not in NOT_KEPT}
     kind = values.pop("model_type", None)
     try:
         with quiet():
             config = package.AutoConfig.for_model(kind, **values)
-            if getattr(config, "is_encoder_decoder", False):
-                raise InputError(f"{kind} reads a source and writes a target; models that go on with a text are taken")
-            return package.AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+            pairs = getattr(config, "is_encoder_decoder", False)
+            cls = package.AutoModelForSeq2SeqLM if pairs else package.AutoModelForCausalLM
+            return cls.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise InputError(
-            f"no causal model can be made of the architecture {kind!r}: {str(e).splitlines()[0]}"
+            f"no model that writes text can be made of the architecture {kind!r}: {str(e).splitlines()[0]}"
         ) from None
 
 

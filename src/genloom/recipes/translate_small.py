@@ -12,9 +12,9 @@ def recipe() -> dict[str, Any]:
         "model": "autoregressive",
         "kind": "text",
         "data": {"task": "translate", "source_length": 128},
-        "modality": {"tokenizer": "bpe", "vocab": 6000},
+        "modality": {"tokenizer": "bpe", "vocab": 5000},
         "family": {
-            "width": 256,
+            "width": 192,
             "encoder_depth": 4,
             "depth": 3,
             "heads": 4,
@@ -25,7 +25,7 @@ def recipe() -> dict[str, Any]:
             "dropout_epochs": 2.0,
             "drop_source": 0.0,
             "smoothing": 0.1,
-            "optimiser": {"lr": 2e-3, "table_lr": 4e-3, "beta2": 0.98, "weight_decay": 0.02},
+            "optimiser": {"lr": 3e-3, "beta2": 0.98, "weight_decay": 0.02},
         },
         "train": {
             "budget": 2700.0,

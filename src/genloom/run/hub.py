@@ -52,8 +52,8 @@ def download(name: str) -> Path:
 
 
 def read(path: Path) -> Found:
-    """A causal model in a folder. Raises InputError when it needs code of its own, when its weights are pickled or
-    incomplete, or when its tokenizer is missing."""
+    """A model that writes text in a folder. Raises InputError when it needs code of its own, when its weights are
+    pickled or incomplete, or when its tokenizer is missing."""
     package = transformers()
     config = _checked(path)
     try:
@@ -61,18 +61,26 @@ def read(path: Path) -> Found:
             settings = package.AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
         raise InputError(f"the model in {path} cannot be read: {_first_line(e)}") from None
-    if getattr(settings, "is_encoder_decoder", False):
-        raise InputError(
-            f"the model in {path} ({settings.model_type}) reads a source and writes a target; models that go on with a "
-            "text are taken"
-        )
     tokenizer = _tokenizer(path)
     serialised = tokenizer.backend_tokenizer.to_str()
     end = next((i for i in (tokenizer.eos_token_id, _one(config.get("eos_token_id"))) if i is not None), None)
     begin = next((i for i in (tokenizer.bos_token_id, _one(config.get("bos_token_id")), end) if i is not None), None)
+    pairs = bool(getattr(settings, "is_encoder_decoder", False))
+    if pairs:
+        begin = _decoder_start(path, config)
     if begin is None or end is None:
         raise InputError(f"the tokenizer in {path} has no sign for the end of a text (eos_token); set one in its files")
-    return Found(architecture_of(settings), serialised, int(begin), int(end), _weights(path))
+    return Found(architecture_of(settings), serialised, int(begin), int(end), _weights(path, pairs))
+
+
+def _decoder_start(path: Path, config: dict[str, Any]) -> int | None:
+    """The id that the decoder starts from: of the settings of generation, of config.json, or padding."""
+    try:
+        generation = json.loads((path / "generation_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        generation = {}
+    places = (*((part, "decoder_start_token_id") for part in (generation, config)), (config, "pad_token_id"))
+    return next((i for part, name in places if (i := _one(part.get(name))) is not None), None)
 
 
 def _one(value: Any) -> int | None:
@@ -128,11 +136,13 @@ def _tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
-    """float32, by name."""
+def _weights(path: Path, pairs: bool) -> dict[str, Tensor]:
+    """float32, by name. pairs: of a model that reads sources."""
+    package = transformers()
+    cls = package.AutoModelForSeq2SeqLM if pairs else package.AutoModelForCausalLM
     try:
         with quiet():
-            network, info = transformers().AutoModelForCausalLM.from_pretrained(
+            network, info = cls.from_pretrained(
                 path, trust_remote_code=False, local_files_only=True, use_safetensors=True, dtype=torch.float32,
                 output_loading_info=True,
             )  # fmt: skip
