@@ -9,7 +9,7 @@ import math
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,7 +235,7 @@ def streamed(run: Run, made: Made, w: Wish) -> Iterator[dict[str, Any]]:
 
 def ways(run: Run, made: Made, w: Wish, steps: int, rows: int) -> dict[str, Any]:
     """Ways between samples in latent space, a row each."""
-    asked = {"n": steps, "rows": rows, "seed": w.seed, "label": w.label, "between": []}
+    asked: dict[str, Any] = {"n": steps, "rows": rows, "seed": w.seed, "label": w.label, "between": []}
     marker = run.marker("interpolate", asked)
     found = run.interpolate(steps, rows=rows, seed=w.seed, label=w.label)
     folder = made.begin()
@@ -281,10 +281,10 @@ def moved(run: Run, w: Wish, moves: Mapping[str, Any], spreads: Mapping[str, Any
     for key, value in moves.items():
         at = whole(key, "a latent", 0, z.shape[1] - 1)
         z[:, at] += max(-6.0, min(6.0, _float(value, "a move"))) * _float(spreads.get(key, 1), "a spread")
-    decode = run.family.decode
-    assert isinstance(run.family, HasLatent | HasNoise) and isinstance(decode, Callable)
+    assert isinstance(run.family, HasLatent | HasNoise)
+    decoder: HasLatent | HasNoise = run.family
     honours = label is not None and "label" in run.family.honours()
-    x = decode(z, Condition(label=label.to(z.device) if honours and label is not None else None)).cpu()
+    x = decoder.decode(z, Condition(label=label.to(z.device) if honours and label is not None else None)).cpu()
     x = x if isinstance(run.family.spec, Tokens) else x.float().clamp(-1, 1)
     example = run.modality.decode(x[0])
     asked = {"seed": w.seed, "label": w.label, "moves": dict(moves), "spreads": dict(spreads)}
