@@ -15,6 +15,7 @@ from PIL import Image
 from browser import Server, Watched, chromium
 from genloom.studio.pages.jobs import Job
 from genloom.studio.pages.workspace import Workspace
+from played import train
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +147,66 @@ def test_a_page_of_another_site_changes_nothing(servers: list[Server], browser: 
     time.sleep(0.3)
     assert sorted(space.own.rglob("*")) == before
     page.close()
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    space = Workspace(tmp_path_factory.mktemp("played"))
+    train(space.runs)
+    return space
+
+
+def test_the_playground_of_each_kind(browser: Any, played: Workspace, shots: Path) -> None:
+    server = Server(played.root)
+    try:
+        seen = Watched(browser, server, shots)
+        for name, shows in (
+            ("digits", "img.sheet"),
+            ("names", ".batch .text"),
+            ("molecules", "canvas.solid, .mono"),
+            ("music", "audio"),
+        ):
+            page = seen.open(f"/runs/{name}/play")
+            page.locator("#n").fill("2")
+            page.get_by_role("button", name="Draw", exact=True).click()
+            page.locator(f"#batches {shows}").first.wait_for()
+            if name == "digits":
+                page.get_by_label("Class").select_option("3")
+                page.get_by_role("button", name="Show the sliders").click()
+                page.locator(".sliders input").first.wait_for()
+                page.locator("#moved[src]").wait_for()
+                before = page.locator("#moved").get_attribute("src")
+                page.locator(".sliders input").first.focus()
+                for _ in range(8):
+                    page.keyboard.press("ArrowRight")
+                page.locator(f"#moved:not([src='{before}'])").wait_for()
+                page.get_by_role("button", name="Go between samples").click()
+                page.get_by_role("heading", name="Ways between samples").wait_for()
+            if name == "names":
+                page.get_by_label("Begin with").fill("an")
+                page.get_by_role("button", name="Write word by word").click()
+                page.locator("#flowing b", has_text="an").wait_for()
+                page.locator("#batches .batch").nth(1).wait_for()
+            with page.expect_download() as download:
+                page.get_by_role("link", name="Save all").first.click()
+            assert download.value.suggested_filename.endswith(".zip")
+            seen.check(f"play-{name}")
+            made = page.locator("#batches .batch").count()
+            page.reload()  # what was made is still there
+            page.locator("#batches .batch").nth(made - 1).wait_for()
+        page = seen.open("/compare")
+        page.locator("#chart .uplot").wait_for()
+        page.get_by_label("Filter").fill("molec")
+        page.locator("#count", has_text="1 of 5").wait_for()
+        page.get_by_label("Filter").fill("")
+        page.get_by_role("button", name="last loss").click()
+        losses = page.locator("#table tbody tr").evaluate_all("rows => rows.map(r => Number(r.cells[9].innerText))")
+        assert losses == sorted(losses)
+        page.get_by_role("button", name="Tick none").click()
+        page.get_by_label("Curve of music").check()
+        page.locator("#legend li", has_text="music").wait_for()
+        page.get_by_role("button", name="Tick all of these").click()
+        page.locator("#legend li").nth(4).wait_for()
+        seen.check("compare")
+    finally:
+        server.kill()

@@ -10,7 +10,9 @@ import contextlib
 import io
 import json
 import os
+import queue
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,13 +26,14 @@ from pydantic_core import from_json
 from genloom.core.files import write_atomic
 
 MOST = 1024  # stretches of a curve that are kept, at least half as many once it is long
-PIECE = 2**23  # bytes read at once
+PIECE = 2**21  # bytes read at once
 LONG = 2**23  # bytes of new history from which a sketch comes first
 SKETCH = 160  # records of a sketch
+PUT_OFF = 2.0  # seconds until whole histories are read
 PATIENCE = 0.5  # seconds to wait for another reader of the same curve
 TAIL = 96  # bytes before the place read up to, which tell whether the file was written anew
-FORMAT = 1
-GROUPS = ("losses", "logs", "rate")
+FORMAT = 2
+GROUPS, PLAIN = ("losses", "logs", "rate"), ("examples_per_second", "seconds")
 
 Floats = NDArray[np.float64]
 
@@ -111,9 +114,10 @@ def flat(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             for name, value in values.items():
                 if isinstance(value, int | float):
                     yield f"{group}.{name}", value
-    speed = record.get("examples_per_second")
-    if isinstance(speed, int | float):
-        yield "examples_per_second", speed
+    for name in PLAIN:
+        value = record.get(name)
+        if isinstance(value, int | float):
+            yield name, value
 
 
 def _lasts(v: Floats, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Floats:
@@ -174,7 +178,9 @@ class Curves:
         self.folder = folder
         self._kept: dict[str, Curve] = {}
         self._locks: dict[str, threading.Lock] = {}
-        self._guard, self._reading = threading.Lock(), threading.Semaphore(1)
+        self._guard = threading.Lock()
+        self._later: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        self._waiting: set[Path] = set()  # in that queue, or being read from it
 
     def of(self, run: Path, wait: bool = False) -> Curve:
         """The curve of a run's history, up to date; or, where that takes long, a sketch while the whole is read in
@@ -194,23 +200,42 @@ class Curves:
                 curve = Curve()
             if size - curve.offset <= LONG or wait:
                 self._kept[name] = curve
-                self._read(curve, path, name)
+                self._read(curve, path, name, gently=wait)
                 return replace(curve, series=dict(curve.series))  # its arrays are never changed in place
         finally:
             lock.release()
-        threading.Thread(target=self._later, args=(run,), daemon=True).start()
+        self._put_off(run)
         return sketch(path, size)
 
-    def _later(self, run: Path) -> None:
-        with self._reading, contextlib.suppress(OSError):
-            self.of(run, wait=True)
+    def _put_off(self, run: Path) -> None:
+        """Have a whole history read when there is time."""
+        with self._guard:
+            if run in self._waiting:
+                return
+            if not self._waiting:
+                threading.Thread(target=self._work, daemon=True).start()
+            self._waiting.add(run)
+            self._later.put(run)
 
-    def _read(self, curve: Curve, path: Path, name: str) -> None:
-        """Take up what the file has gained."""
+    def _work(self) -> None:
+        """Read what was put off, one after the other, and end."""
+        time.sleep(PUT_OFF)  # the page that asked has its sketches first
+        while True:
+            run = self._later.get()
+            with contextlib.suppress(OSError):
+                self.of(run, wait=True)
+            with self._guard:
+                self._waiting.discard(run)
+                if not self._waiting:
+                    return
+
+    def _read(self, curve: Curve, path: Path, name: str, gently: bool) -> None:
+        """Take up what the file has gained; gently: with as long a rest after each piece."""
         begin = curve.offset
         with open(path, "rb") as f:
             f.seek(curve.offset)
             while data := f.read(PIECE):
+                begun = time.perf_counter()
                 end = data.rfind(b"\n") + 1
                 if not end:
                     break
@@ -218,6 +243,8 @@ class Curves:
                 curve.offset += end
                 curve.tail = (curve.tail + data[:end])[-TAIL:]
                 f.seek(curve.offset)
+                if gently:
+                    time.sleep(min(0.3, time.perf_counter() - begun))
         if curve.offset - begin > 2**18:
             self._save(curve, name)
 

@@ -30,7 +30,13 @@ HEADERS = {
 }  # fmt: skip
 THEMES = ("auto", "light", "dark")
 # What a browser may show of a file; everything else is downloaded.
-SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".wav": "audio/wav", ".txt": "text/plain; charset=utf-8"}
+SHOWN = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".wav": "audio/wav",
+    ".mp4": "video/mp4",
+    ".txt": "text/plain; charset=utf-8",
+}
 
 
 @cache

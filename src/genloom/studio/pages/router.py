@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
-from genloom.studio.pages import data, home, new, run
+from genloom.studio.pages import compare, data, home, new, play, run
 from genloom.studio.pages.render import Route
 from genloom.studio.pages.studio import Studio
 
@@ -18,6 +18,6 @@ def pages(folder: Path) -> APIRouter:
     the folder cannot be used."""
     studio = Studio(folder)
     router = APIRouter(route_class=Route, include_in_schema=False)
-    for part in (home, data, new, run):
+    for part in (compare, home, data, new, play, run):
         part.add(router, studio)
     return router

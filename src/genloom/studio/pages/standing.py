@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genloom.core.observe import read_history
-from genloom.core.run import CONFIG, RunFolder
-from genloom.studio.pages.jobs import LOG, Job
+from genloom.core.run import CONFIG, MANIFEST, RunFolder
+from genloom.studio.pages.jobs import LOG, STOP, Job
 from genloom.studio.pages.workspace import Workspace, is_name
 
 State = Literal["preparing", "running", "stopping", "stopped", "failed", "unfinished", "finished"]
 BUSY: frozenset[State] = frozenset({"preparing", "running", "stopping"})
 STEP = re.compile(r"step-(\d+)")
+FILES = (CONFIG, MANIFEST, "history.jsonl", "resume")  # of a run, by which it is seen to change
 LAST = 8192  # bytes at the end of a history that are read for its last record
 
 
@@ -58,7 +59,28 @@ class Standing:
 
 
 def standing(space: Workspace, name: str) -> Standing:
-    """Of a run, or of a training that has no folder yet."""
+    """Of a run, or of a training that has no folder yet. That of one at rest is kept until one of its files changes."""
+    job, run = f"{space.own}/train/{name}/", f"{space.runs}/{name}/"
+    files = (f"{job}job.json", f"{job}process.json", f"{job}{STOP}", *(f"{run}{f}" for f in FILES))
+    changed = tuple(map(_changed, files))
+    kept = space.kept.get(name)
+    if kept is not None and kept[0] == changed:
+        known: Standing = kept[1]
+        return known
+    found = _standing(space, name)
+    if not found.busy:
+        space.kept[name] = (changed, found)
+    return found
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _standing(space: Workspace, name: str) -> Standing:
     folder = space.runs / name
     job, config, manifest = job_of(space, name), space.config(name), space.manifest(name)
     asked, record = job.asked, last_record(folder / "history.jsonl")
@@ -116,12 +138,10 @@ def last_record(path: Path) -> dict[str, Any]:
 
 def all_standings(space: Workspace) -> list[Standing]:
     """Runs and trainings that have no folder yet, those that began last first."""
-    names = set(space.run_names())
     jobs = space.own / "train"
-    if jobs.is_dir():
-        names |= {p.name for p in jobs.iterdir() if is_name(p.name) and (p / "job.json").is_file()}
-    found = [standing(space, n) for n in names if (space.runs / n).is_dir() or (jobs / n).is_dir()]
-    return sorted(found, key=lambda s: (s.created, s.name), reverse=True)
+    names = {n for n in os.listdir(space.runs) if is_name(n)} | set(os.listdir(jobs) if jobs.is_dir() else ())
+    found = [standing(space, n) for n in names]
+    return sorted((s for s in found if s.model), key=lambda s: (s.created, s.name), reverse=True)
 
 
 @dataclass(frozen=True)

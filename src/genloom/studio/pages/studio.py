@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from genloom.studio.pages.curves import Curves
+from genloom.studio.pages.standing import all_standings
 from genloom.studio.pages.workspace import Workspace
 
 
@@ -16,4 +17,9 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         self.space = Workspace(folder)
         self.curves = Curves(self.space.own / "curves")
-        threading.Thread(target=importlib.import_module, args=("genloom.api",), daemon=True).start()  # takes seconds
+        threading.Thread(target=self._warm, daemon=True).start()
+
+    def _warm(self) -> None:
+        """Do early what takes seconds: look at all runs once, import torch."""
+        all_standings(self.space)
+        importlib.import_module("genloom.api")

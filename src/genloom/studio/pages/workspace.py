@@ -43,6 +43,7 @@ class Workspace:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise InputError(f"the workspace {root} cannot be made: {e.strerror or e}; choose another folder") from None
+        self.kept: dict[str, tuple[Any, Any]] = {}  # standings of runs at rest (standing.py)
         self._read: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     # -- names from requests ------------------------------------------------------------------------------------------

@@ -12,6 +12,11 @@ const short = (value) => {
   return String(Number(value.toPrecision(4)));
 };
 
+export const axis = (space) => ({
+  stroke: css("--dim"), grid: { stroke: css("--rule"), width: 1 }, ticks: { stroke: css("--rule"), width: 1 }, font: "12px system-ui", space,
+  values: (_, ticks) => ticks.map((v) => (v == null ? "" : short(v))),
+});
+
 /** curves: [{label, steps, low, high, last, colour}]. Draws them over each other into `place`; returns the chart. */
 export function draw(place, curves, { log = false, height = 230, label = "" } = {}) {
   const tables = curves.flatMap((c) => [[c.steps, c.low, c.high, c.last]]);
@@ -27,16 +32,12 @@ export function draw(place, curves, { log = false, height = 230, label = "" } = 
     series.push({ label: c.label, stroke, width: 2, spanGaps: true, points: { show: c.steps.length < 3, size: 6, fill: stroke }, value: (_, v) => figures(v) });
     bands.push({ series: [at + 1, at], fill: faint });
   });
-  const axis = { stroke: css("--dim"), grid: { stroke: css("--rule"), width: 1 }, ticks: { stroke: css("--rule"), width: 1 }, font: "12px system-ui" };
   const chart = new uPlot(
     {
       width: Math.max(240, place.clientWidth), height, series, bands, legend: { show: curves.length > 1 && curves.length <= 12 },
       cursor: { y: false, focus: { prox: 24 }, drag: { x: true, y: false } }, focus: { alpha: 0.35 },
       scales: { x: { time: false }, y: { distr: log ? 3 : 1 } },
-      axes: [
-        { ...axis, values: (_, ticks) => ticks.map((v) => (v == null ? "" : short(v))), space: 60 },
-        { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => (v == null ? "" : short(v))) },
-      ],
+      axes: [axis(60), { ...axis(30), size: 58 }],
     },
     log ? data.map((column, i) => (i ? column.map(positive) : column)) : data,
     place,

@@ -25,7 +25,7 @@ function box(name, place) {
 }
 
 function show(fresh = false) {
-  const names = Object.keys(data.series);
+  const names = Object.keys(data.series).filter((n) => n !== "seconds");
   const order = (n) => (n.startsWith("losses.") ? 0 : n.startsWith("logs.") ? 1 : 2);
   names.sort((a, b) => order(a) - order(b));
   if (fresh) {

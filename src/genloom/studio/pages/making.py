@@ -1,0 +1,302 @@
+"""Samples of the playground: what a run can be asked for, and the files that come of it, each with its mark."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import secrets
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genloom.core.batch import Condition, Property
+from genloom.core.config import validate
+from genloom.core.errors import InputError
+from genloom.core.family import HasLatent, HasNoise, HasSteps
+from genloom.core.files import write_atomic
+from genloom.core.rng import Rng, derive
+from genloom.core.spec import Tokens
+from genloom.evaluate.traversals import CENTRES, has_latents, traversals
+from genloom.provenance import Mark, light
+from genloom.run.generate import file_part, save_shown
+from genloom.studio.pages.form import Field, fields, given
+from genloom.studio.pages.workspace import Missing
+
+if TYPE_CHECKING:
+    from genloom.provenance import Marker
+    from genloom.run import Run
+
+MOST, KEPT = 64, 24  # samples at once; batches kept of a run
+TEXT, WORDS = 20_000, 4_000  # characters of a text that a page shows, and of what it may ask for
+LATENTS, CODED = 8, 48  # sliders, and samples by which the latents are ranked
+BATCH = "batch.json"
+SEEDS = 2**31
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a run can be asked for. prompt: samples can be begun with a text. stream: they come piece by piece."""
+
+    classes: tuple[str, ...]
+    properties: tuple[Property, ...]
+    source: bool
+    prompt: bool
+    stream: bool
+    latents: bool
+    ways: bool
+    options: list[Field]
+
+
+def abilities(run: Run) -> Abilities:
+    family, honoured = run.family, run.family.honours()
+    # A prompt of other modalities is a file, and no request names files.
+    text = run.modality.shows_text and isinstance(family.spec, Tokens) and isinstance(family, HasSteps)
+    return Abilities(
+        run.classes if "label" in honoured else (),
+        run.condition.properties if "properties" in honoured else (),
+        "source" in honoured,
+        text,
+        text,
+        has_latents(family),
+        isinstance(family, HasLatent),
+        fields(type(family).Options, ""),
+    )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a page asks for, checked. label, source: None where nothing is said."""
+
+    n: int
+    label: str | None
+    seed: int
+    options: dict[str, Any]
+    prompt: str
+    stop: tuple[str, ...]
+    properties: dict[str, float]
+    source: str | None
+
+
+def wish(run: Run, asked: Mapping[str, Any]) -> Wish:
+    """Raises InputError for what cannot be asked for."""
+    can = abilities(run)
+    options = given({k: str(v) for k, v in _mapping(asked.get("options")).items()}, can.options)
+    validate(type(run.family).Options, options, "options")
+    properties = {k: _float(v, k) for k, v in _mapping(asked.get("properties")).items() if str(v).strip()}
+    source, prompt = _text(asked.get("source")), _text(asked.get("prompt"))
+    return Wish(
+        whole(asked.get("n", 1), "the number of samples", 1, MOST), str(asked["label"]) if asked.get("label") else None,
+        whole(asked.get("seed", 0), "the seed", 0, SEEDS), options, prompt if can.prompt else "",
+        (_text(asked["stop"]),) if asked.get("stop") else (), properties, source if can.source and source else None,
+    )  # fmt: skip
+
+
+def whole(value: Any, what: str, low: int, high: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = low - 1
+    if not low <= number <= high:
+        raise InputError(f"{what} is a whole number from {low:,} to {high:,}, got {str(value)[:40]!r}")
+    return number
+
+
+def _float(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{what[:40]} is a number, got {str(value)[:40]!r}")
+    return number
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else str(value)
+    if len(text) > WORDS:
+        raise InputError(f"a text of at most {WORDS:,} characters can be given, this one has {len(text):,}")
+    return text
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return {str(k): v for k, v in value.items()} if isinstance(value, dict) else {}
+
+
+def _asked(run: Run, w: Wish, grid: bool) -> dict[str, Any]:
+    """What a record says of samples, as `genloom reproduce` reads it."""
+    options = validate(type(run.family).Options, w.options, "options").model_dump(mode="json")
+    return {
+        "n": w.n, "label": w.label, "seed": w.seed, "options": options, "grid": grid, "prompt": w.prompt, "suffix": "",
+        "stop": list(w.stop), "properties": w.properties, "source": w.source,
+    }  # fmt: skip
+
+
+class Made:
+    """Batches that were made with a run, a folder each with its batch.json, the last KEPT of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """The last one first."""
+        found = [p.parent for p in self.folder.glob(f"*/{BATCH}")]
+        return [p.name for p in sorted(found, key=lambda p: (p / BATCH).stat().st_mtime_ns, reverse=True)]
+
+    def batch(self, name: str) -> dict[str, Any]:
+        """Raises Missing."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / name / BATCH).read_text("utf-8"))
+        except (OSError, ValueError):
+            raise Missing("these samples are not here any more; draw them again") from None
+        return found
+
+    def begin(self) -> Path:
+        """The folder of a new batch; the oldest are given up."""
+        for old in self.names()[KEPT - 1 :]:
+            shutil.rmtree(self.folder / old, ignore_errors=True)
+        folder = self.folder / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        return folder
+
+    def end(self, folder: Path, **told: Any) -> dict[str, Any]:
+        """Note what is in a batch. Returns it."""
+        files = [
+            {"name": p.name, "size": p.stat().st_size}
+            for p in sorted(folder.iterdir())
+            if p.is_file() and not p.name.startswith(".") and p.name != BATCH
+        ]
+        batch = {"id": folder.name, "files": files, **told}
+        write_atomic(folder / BATCH, json.dumps(batch, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        return batch
+
+    def archive(self, name: str) -> bytes:
+        """All files of a batch with their signed record. Raises Missing."""
+        out, batch = io.BytesIO(), self.batch(name)
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
+            for file in batch["files"]:
+                z.write(self.folder / name / file["name"], file["name"])
+        return out.getvalue()
+
+
+def _write(run: Run, examples: list[Any], folder: Path, labels: Any, marker: Marker) -> None:
+    """Each example as a file of its own, with its mark and their record."""
+    names = [None if labels is None else run.classes[int(k)] for k in labels] if labels is not None else []
+    stems = [f"{i:06d}-{file_part(names[i] or '')}" if names else f"{i:06d}" for i in range(len(examples))]
+    marker.places = {s: (i, names[i] if names else None) for i, s in enumerate(stems)}
+    run.modality.write(examples, folder, stems, marker)
+    marker.record(folder)
+
+
+def samples(run: Run, made: Made, w: Wish) -> dict[str, Any]:
+    """Draw and write samples: a file each, and all of them as people look at them."""
+    notices: list[str] = []
+    marker = run.marker("sample", _asked(run, w, False), notify=notices.append)
+    labels = run.label_indices(w.label, w.n, w.seed)
+    examples = run.sample(
+        w.n, label=w.label, seed=w.seed, options=w.options, prompt=w.prompt, stop=w.stop, properties=w.properties,
+        source=w.source, notify=notices.append,
+    )  # fmt: skip
+    folder = made.begin()
+    _write(run, examples, folder, labels, marker)
+    sheet = run.marker("sample", _asked(run, w, True))
+    shown = save_shown(run.modality.show(examples), folder / "all", sheet)
+    sheet.record(folder)
+    texts = [e[:TEXT] for e in examples] if run.modality.shows_text else []
+    return made.end(folder, task="sample", asked=_asked(run, w, False), sheet=shown.name, texts=texts, notices=notices)
+
+
+def streamed(run: Run, made: Made, w: Wish) -> Iterator[dict[str, Any]]:
+    """The pieces of one text as they come, and at the end the batch that holds it."""
+    notices: list[str] = []
+    w = Wish(1, w.label, w.seed, w.options, w.prompt, w.stop, w.properties, w.source)
+    labels = run.label_indices(w.label, 1, w.seed)
+    marker = run.marker("sample", _asked(run, w, False))
+    pieces = [w.prompt]
+    for piece in run.stream(
+        w.prompt, label=w.label, seed=w.seed, options=w.options, stop=w.stop, properties=w.properties, source=w.source,
+        notify=notices.append,
+    ):  # fmt: skip
+        pieces.append(piece)
+        yield {"piece": piece}
+    folder = made.begin()
+    _write(run, ["".join(pieces)], folder, labels, marker)
+    asked = _asked(run, w, False)
+    yield {
+        "batch": made.end(folder, task="sample", asked=asked, sheet="", texts=["".join(pieces)[:TEXT]], notices=notices)
+    }
+
+
+def ways(run: Run, made: Made, w: Wish, steps: int, rows: int) -> dict[str, Any]:
+    """Ways between samples in latent space, a row each."""
+    asked: dict[str, Any] = {"n": steps, "rows": rows, "seed": w.seed, "label": w.label, "between": []}
+    marker = run.marker("interpolate", asked)
+    found = run.interpolate(steps, rows=rows, seed=w.seed, label=w.label)
+    folder = made.begin()
+    shown = save_shown(run.modality.show([e for way in found for e in way], steps), folder / "ways", marker)
+    marker.record(folder)
+    texts = ["\n".join(way) for way in found] if run.modality.shows_text else []
+    return made.end(folder, task="interpolate", asked=asked, sheet=shown.name, texts=texts, notices=[])
+
+
+# -- latents ------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _centre(run: Run, w: Wish) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """The code [1, D] that sliders start from, the samples it is one of (None for a family that cannot encode), and
+    the class [1]."""
+    labels = run.label_indices(w.label, CODED, w.seed)
+    label = None if labels is None else labels[:1]
+    device = next(run.family.parameters()).device
+    if isinstance(run.family, HasLatent):
+        x, _ = run.sample_tensor(CODED, label=w.label, seed=w.seed)
+        return run.family.encode(x[:1].to(device)).float(), x, label
+    if isinstance(run.family, HasNoise):
+        return run.family.noise(CENTRES, Rng(derive(w.seed, "latents"), device=device))[:1], None, label
+    raise InputError(f"the model {run.config.model} has no latents that can be moved")
+
+
+def sliders(run: Run, w: Wish) -> list[dict[str, Any]]:
+    """The most active latents: which, how much each does, and its spread."""
+    _, x, label = _centre(run, w)
+    found = traversals(run.family, x, label, most=LATENTS, steps=2, seed=w.seed)
+    return [{"latent": r.latent, "activity": r.activity, "spread": r.spread, "unit": found.unit} for r in found.rows]
+
+
+@torch.no_grad()
+def moved(run: Run, w: Wish, moves: Mapping[str, Any], spreads: Mapping[str, Any], made: Made | None) -> dict[str, Any]:
+    """The sample whose code has latents moved. moves, spreads: by latent, in standard deviations and their size.
+
+    Without `made` it comes as a marked picture or text in the answer; else it is written as a batch. Raises InputError.
+    """
+    z, _, label = _centre(run, w)
+    z = z.clone()
+    for key, value in moves.items():
+        at = whole(key, "a latent", 0, z.shape[1] - 1)
+        z[:, at] += max(-6.0, min(6.0, _float(value, "a move"))) * _float(spreads.get(key, 1), "a spread")
+    assert isinstance(run.family, HasLatent | HasNoise)
+    decoder: HasLatent | HasNoise = run.family
+    honours = label is not None and "label" in run.family.honours()
+    x = decoder.decode(z, Condition(label=label.to(z.device) if honours and label is not None else None)).cpu()
+    x = x if isinstance(run.family.spec, Tokens) else x.float().clamp(-1, 1)
+    example = run.modality.decode(x[0])
+    asked = {"seed": w.seed, "label": w.label, "moves": dict(moves), "spreads": dict(spreads)}
+    if made is not None:
+        folder = made.begin()
+        _write(run, [example], folder, None, run.marker("latents", asked))
+        texts = [example[:TEXT]] if run.modality.shows_text else []
+        return made.end(folder, task="latents", asked=asked, sheet="", texts=texts, notices=[])
+    shown = run.modality.show([example])
+    if isinstance(shown, str):
+        return {"text": shown[:TEXT]}
+    data = io.BytesIO()
+    shown.save(data, "PNG")
+    finish = light(Mark(run.name, "latents", seed=w.seed, label=w.label))
+    return {"picture": base64.b64encode(finish(Path("moved.png"), data.getvalue())).decode()}

@@ -1,0 +1,171 @@
+"""The playground: what runs can be asked for, and the files that come of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from genloom import api
+from genloom.provenance import mark, verify
+from genloom.run import reproduce
+from genloom.studio import security
+from genloom.studio.app import new_app
+from genloom.studio.pages import making
+from genloom.studio.pages.router import pages
+from genloom.studio.pages.workspace import Workspace
+from played import train
+
+HERE = "http://127.0.0.1:7777"
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    space = Workspace(tmp_path_factory.mktemp("studio"))
+    train(space.runs)
+    return space
+
+
+@pytest.fixture(scope="module")
+def client(space: Workspace) -> Iterator[TestClient]:
+    app = new_app(security.safety("127.0.0.1"), [pages(space.root)])
+    with TestClient(app, base_url=HERE, headers={"accept": "application/json"}) as c:
+        yield c
+
+
+def made(client: TestClient, run: str, **asked: Any) -> dict[str, Any]:
+    answer = client.post(f"/runs/{run}/play/samples", json={"n": 2, "seed": 5, **asked})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("run", "endings"),
+    [
+        ("digits", {"png"}), ("gan", {"png"}), ("names", {"txt"}), ("molecules", {"sdf", "smi"}),
+        ("music", {"mid", "wav", "png"}),
+    ],
+)  # fmt: skip
+def test_each_kind_is_written_in_its_formats_with_marks(
+    client: TestClient, space: Workspace, run: str, endings: set[str]
+) -> None:
+    assert client.get(f"/runs/{run}/play").status_code == 200
+    batch = made(client, run)
+    names = [f["name"] for f in batch["files"]]
+    own = [n for n in names if n.startswith("0000")]
+    assert {n.rpartition(".")[2] for n in own} <= endings and len({n.split(".")[0] for n in own}) == 2
+    assert client.get(f"/runs/{run}/made/{batch['id']}").json() == batch
+    place = f"/runs/{run}/made/{batch['id']}"
+    for name in own:
+        answer = client.get(f"{place}/{name}", params={"download": True})
+        assert answer.headers["content-disposition"].startswith("attachment")
+        facts = mark.find(answer.content, Path(name).suffix)
+        assert name.endswith(".txt") or (facts is not None and facts["run"] == run), name
+        assert verify(space.own / "made" / run / batch["id"] / name).holds
+    with zipfile.ZipFile(io.BytesIO(client.get(f"{place}/all.zip").content)) as z:
+        assert set(z.namelist()) == set(names) and any(n.startswith("provenance-") for n in names)
+
+
+@pytest.mark.parametrize(("run", "file"), [("digits", "000001-7.png"), ("names", "000001.txt"), ("digits", "all.png")])
+def test_what_was_drawn_can_be_made_again(client: TestClient, space: Workspace, run: str, file: str) -> None:
+    batch = made(client, run, label="7") if run == "digits" else made(client, run, prompt="an")
+    again = reproduce(space.own / "made" / run / batch["id"] / file, space.runs / run)
+    assert again.same and again.intact
+
+
+def test_wishes_reach_the_model(client: TestClient, space: Workspace) -> None:
+    run = api.load(space.runs / "names")
+    expected = run.sample(2, seed=5, prompt="be", options={"temperature": 0.5, "max_tokens": 6})
+    assert made(client, "names", prompt="be", options={"temperature": "0.5", "max_tokens": "6"})["texts"] == expected
+    assert all(t.startswith("be") for t in expected)
+
+
+def test_a_text_that_is_written_word_by_word_is_the_one_that_is_drawn(client: TestClient) -> None:
+    answer = client.post("/runs/names/play/stream", json={"seed": 3, "prompt": "an"})
+    told = [json.loads(line) for line in answer.text.splitlines()]
+    batch = told[-1]["batch"]
+    assert "an" + "".join(t["piece"] for t in told[:-1]) == batch["texts"][0]
+    assert batch["texts"] == made(client, "names", n=1, seed=3, prompt="an")["texts"]
+
+
+def test_ways_and_latents(client: TestClient, space: Workspace) -> None:
+    ways = client.post("/runs/digits/play/ways", json={"seed": 1, "steps": 4, "rows": 2}).json()
+    assert ways["sheet"] == "ways.png"
+    assert reproduce(space.own / "made" / "digits" / ways["id"] / "ways.png", space.runs / "digits").same
+    for run in ("digits", "gan"):
+        asked: dict[str, Any] = {"seed": 1, "label": "4"}
+        found = client.post(f"/runs/{run}/play/sliders", json=asked).json()
+        assert 1 <= len(found) <= making.LATENTS and all(f["spread"] > 0 for f in found)
+        spreads = {str(f["latent"]): f["spread"] for f in found}
+        pictures = []
+        for by in (0.0, 3.0, 0.0):
+            moves = {str(found[0]["latent"]): by}
+            seen = client.post(f"/runs/{run}/play/moved", json={**asked, "moves": moves, "spreads": spreads}).json()
+            pictures.append(seen["picture"])
+        assert pictures[0] == pictures[2] != pictures[1]
+        kept = client.post(f"/runs/{run}/play/moved", json={**asked, "moves": {}, "spreads": {}, "keep": True}).json()
+        png = space.own / "made" / run / kept["id"] / "000000.png"
+        assert Image.open(png).size == (8, 8) and verify(png).holds
+
+
+def test_a_code_that_is_not_moved_decodes_to_the_reconstruction(client: TestClient, space: Workspace) -> None:
+    run = api.load(space.runs / "digits")
+    x, _ = run.sample_tensor(making.CODED, seed=9)
+    kept = client.post("/runs/digits/play/moved", json={"seed": 9, "moves": {}, "spreads": {}, "keep": True}).json()
+    shown = Image.open(space.own / "made" / "digits" / kept["id"] / "000000.png")
+    again = run.reconstruct([run.modality.decode(x[0])])[0]  # of the sample in whole levels of grey
+    assert np.abs(np.asarray(shown, float) - np.asarray(again, float)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("run", "what", "asked", "says"),
+    [
+        ("digits", "samples", {"n": 0}, "the number of samples is a whole number from 1 to 64"),
+        ("digits", "samples", {"n": 10**9}, "the number of samples is a whole number"),
+        ("digits", "samples", {"label": "cat"}, "there is no label 'cat'"),
+        ("digits", "samples", {"options": {"temperature": "hot"}}, "temperature takes a number"),
+        ("digits", "samples", {"options": {"temperature": "-1"}}, "options.temperature must be"),
+        ("digits", "samples", {"seed": "x"}, "the seed is a whole number"),
+        ("names", "samples", {"prompt": "x" * 5000}, "at most 4,000 characters"),
+        ("names", "samples", {"prompt": "§"}, "§"),
+        ("names", "ways", {}, "has no latent space"),
+        ("names", "sliders", {}, "has no latents"),
+        ("digits", "stream", {}, "does not write piece by piece"),
+        ("digits", "moved", {"moves": {"99999": 1}, "spreads": {}}, "a latent is a whole number"),
+        ("digits", "moved", {"moves": {"1": "far"}, "spreads": {}}, "a move is a number"),
+        ("nothing", "samples", {}, "there is no run 'nothing'"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_told(
+    client: TestClient, run: str, what: str, asked: dict[str, Any], says: str
+) -> None:
+    answer = client.post(f"/runs/{run}/play/{what}", json=asked)
+    assert answer.status_code in (400, 404) and says in answer.json()["error"]["message"], answer.text
+
+
+def test_no_prompt_names_a_file(client: TestClient, tmp_path: Path) -> None:
+    """A prompt of music is the path of a file on the command line."""
+    batch = made(client, "music", prompt=str(tmp_path / "secret.mid"), source=str(tmp_path / "secret.mid"))
+    assert batch["asked"]["prompt"] == "" and batch["asked"]["source"] is None
+
+
+def test_few_batches_are_kept(client: TestClient, space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "KEPT", 2)
+    ids = [made(client, "gan", n=1, seed=i)["id"] for i in range(3)]
+    kept = making.Made(space.own / "made" / "gan")
+    assert kept.names() == ids[:0:-1]
+    assert client.get(f"/runs/gan/made/{ids[0]}").status_code == 404
+
+
+def test_json_that_is_none_is_refused(client: TestClient) -> None:
+    for body in (b"", b"[1]", b"{" * 100_000, b'"x"'):
+        assert client.post("/runs/digits/play/samples", content=body).status_code == 400
