@@ -299,7 +299,7 @@ class Run(Speaks):
 
     def batch(self, task: str, asked: Mapping[str, Any]) -> Batch:
         """What files made together have in common, as their record tells it."""
-        device = self.family.device.type
+        device = device_of(self.family).type
         return Batch(self.name, self.manifest.get("files", {}).get(WEIGHTS, ""), task, asked, device)
 
     def _output(self, folder: str | Path | None, default: str) -> Path:
@@ -325,7 +325,7 @@ class Run(Speaks):
         if not len(examples):
             raise InputError("there is nothing to encode: no examples were given")
         cls, config, spec = type(self.modality), self.modality.config, self.family.spec
-        device = self.family.device
+        device = device_of(self.family)
         encoded = [self.modality.encode(cls.read(example, config)) for example in examples]
         if isinstance(spec, Tokens):
             return pad_sequence(encoded, batch_first=True, padding_value=spec.pad).to(device)
@@ -408,7 +408,7 @@ class Run(Speaks):
         notify = notify or (lambda _: None)
         prepared = self.data(against, notify)
         shown: list[tuple[Tensor, Tensor]] = []
-        if space is None:
+        if space is None and not isinstance(self.family.spec, Row):
             space = pretrained_for(prepared, features, None if weights is None else Path(weights), notify=notify)
         evaluation = evaluate_samples(self, prepared, n=n, seed=seed, space=space, notify=notify, keep=shown.extend)
         evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
