@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 WHAT = "the columns themselves"
 BASELINE = "every column drawn on its own from the training rows"
-LEAST = 50  # rows on each side
+LEAST, CHUNK = 50, 8192  # rows on each side; rows read at a time
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def judge_rows(x: Tensor, data: Data, *, seed: int = 0) -> Evaluation:
     sides = _sides(x, data, modality, held, seed)
     counts = (len(sides.samples), len(sides.reference))
     few = NOTHING_HELD if not splits else f"fewer than {LEAST} rows" if min(counts) < LEAST else ""
-    measured = {} if few else _measured(sides, modality.target, seed)
+    measured = {} if few else _measured(sides, modality.target, seed) | {"copies": _copies(x, data, held)}
     of_target = () if modality.target else ("trees", "linear", "disclosure")
     names = [n for n in ROW_KINDS if n != "constraints" and n not in of_target]
     figures = [figure_of(n, *measured.get(n, (None, None, None)), counts, WHAT, few) for n in names]
@@ -119,7 +119,7 @@ def _measured(sides: Sides, target: str | None, seed: int) -> dict[str, Three]:
     put("told_apart", [(t.area, t.interval) for t in told])
     if target is not None:
         useful = [usefulness(s, sides.reference, target) for s in three]
-        put("trees", [u and (u.trees, u.trees_interval) for u in useful])
+        put("trees", [None if u is None else (u.trees, u.trees_interval) for u in useful])
         put("linear", [_linear(u) for u in useful])
     space = Space.fit(sides.train)
     points = {name: space(getattr(sides, name)) for name in ("samples", "ceiling", "floor", "reference", "train")}
@@ -161,7 +161,6 @@ def _privacy(points: dict[str, NDArray[np.float32]], sides: Sides, target: str |
     real = _nearer(held[half:], train[:half], held[:half])
     real = _nearer(held[half:], train[:half], held[:half])
     out["nearer"] = (_nearer(points["samples"], train, held), real, None)
-    out["copies"] = (_copies(points["samples"], train), _copies(held, train), None)
     made = points["samples"]
     near = [nearest(side, made).distance[:, 0] for side in (train, held)]
     out["membership"] = (separation(near[0], near[1]), (0.5, None), None)
@@ -183,9 +182,15 @@ def _nearer(rows: NDArray[np.float32], train: NDArray[np.float32], held: NDArray
     return float(each.mean()), normal_interval(float(each.mean()), mean_error(each), 0, 1)
 
 
-def _copies(rows: NDArray[np.float32], train: NDArray[np.float32]) -> Measured:
-    share = float((nearest(rows, train).distance[:, 0] == 0).mean())
-    return share, wilson_interval(share, len(rows))
+def _copies(x: Tensor, data: Data, held: Split | Joined) -> Three:
+    """Share of rows that equal one of all training rows: of the samples, and of held-out rows."""
+    known = {row.tobytes() for batch in data.train.batches(CHUNK) for row in batch.x.numpy()}
+
+    def share(rows: Tensor) -> Measured:
+        equal = float(np.mean([row.tobytes() in known for row in rows.cpu().numpy()]))
+        return equal, wilson_interval(equal, len(rows))
+
+    return share(x), share(held.batch(np.arange(min(len(held), len(x)))).x), None
 
 
 def _disclosure(sides: Sides, target: str, n: int) -> Measured:
@@ -197,7 +202,8 @@ def _disclosure(sides: Sides, target: str, n: int) -> Measured:
         for side in (sides.train.head(n), sides.reference.head(n))
     ]
     value = float(right[0].mean() - right[1].mean())
-    return value, normal_interval(value, float(np.hypot(*(mean_error(r.astype(float)) for r in right))), -1, 1)
+    errors = [mean_error(r.astype(np.float64)) for r in right]
+    return value, normal_interval(value, float(np.hypot(errors[0], errors[1])), -1, 1)
 
 
 def _kept(modality: PlainRows, x: Tensor, data: Data, sides: Sides) -> list[Figure]:
