@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import RunConfig, Settings, validate
+from genloom.core.device import device_of
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
@@ -341,7 +342,7 @@ class Run(Speaks):
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> list[Any]:
         """Examples of codes [N, D]."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=self.family.device)
+        z = torch.as_tensor(codes, dtype=torch.float32, device=device_of(self.family))
         x = self.latent().decode(z)
         x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
         return [self.modality.decode(e) for e in x.cpu()]
