@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genloom.core.boosting import lightgbm
 from genloom.metrics.copying import separation
-from genloom.nets.dichotomies import lightgbm
 
 if TYPE_CHECKING:
     import pandas as pd
