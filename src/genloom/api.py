@@ -32,6 +32,7 @@ from genloom.modalities import find_modality
 from genloom.recipes import find_recipe, recipe_for, suited_recipe
 from genloom.run import Run, audits_for, draw_grid, state_of
 from genloom.run.adapters import write_adapter
+from genloom.run.generate import finish_of
 from genloom.run.start import Start, open_start
 
 DEFAULT_BUDGET = 600.0
