@@ -119,3 +119,26 @@ def test_other_rows_are_told_by_the_columns_of_the_run(run: Run) -> None:
     prepared = run.data(other)
     assert prepared.modality.spec == run.modality.spec
     assert any("5 rows of 1,500 left out" in n and "place" in n for n in prepared.notices)
+
+
+def test_rows_are_judged_and_copies_are_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run.evaluate(people(), n=300)
+    figures = {f.name: f for f in found.figures}
+    assert figures["shapes"].value is not None and figures["shapes"].value > 0.9
+    told, trees = figures["told_apart"], figures["trees"]
+    assert told.value is not None and told.floor is not None and told.value < told.floor
+    assert trees.value is not None and trees.floor is not None and trees.ceiling is not None
+    assert trees.value > (trees.floor + trees.ceiling) / 2
+    assert 0.5 < (figures["constraints"].value or 0) < 1 and figures["constraints"].ceiling == 1
+    assert found.copying is not None and found.copying["verdict"] == "none"
+    assert found.table is not None and {c["name"] for c in found.table["columns"]} == set(people().columns) - {"id"}
+    page = run.folder.report.read_text("utf-8")
+    assert "Differences of correlations" in page and "Outcomes of groups" in page
+    copied = run.data(people()).train.batch(np.arange(300)).x
+    monkeypatch.setattr(run, "sample_tensor", lambda n, **_: (copied, None))
+    from genloom.evaluate.figures import evaluate_samples
+
+    copies = evaluate_samples(run, run.data(people()), n=300)
+    assert copies.copying is not None and copies.copying["verdict"] == "copying"
+    assert copies["copies"].value == 1 and copies["copies"].ceiling == 0
+    assert copies["membership"].value is not None and copies["membership"].value > 0.55

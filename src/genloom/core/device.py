@@ -8,6 +8,7 @@ import functools
 import re
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -54,6 +55,11 @@ def choose_device(name: str) -> torch.device:
     if not there.get(device.type, False) or (device.index or 0) >= max(1, torch.cuda.device_count()):
         raise InputError(f"this machine has no device {name!r}; use train.device=auto")
     return device
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where its tensors lie: its parameters, or buffers where it has none."""
+    return next(chain(module.parameters(), module.buffers())).device
 
 
 def choose_precision(config: TrainConfig, device: torch.device, networks: Sequence[nn.Module]) -> Precision:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
@@ -134,11 +132,6 @@ class Family(nn.Module, ABC):
         """What the person should know now about the training, such as a collapse; each is given once. Asked at every
         record."""
         return []
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors lie."""
-        return next(chain(self.parameters(), self.buffers())).device
 
     def honours(self) -> frozenset[str]:
         """Conditions that this instance honours: those of the class that the data offers; "known" needs no offer."""

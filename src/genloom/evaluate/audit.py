@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from genloom.core.batch import Batch
+from genloom.core.device import device_of
 from genloom.core.family import Family, HasLikelihood
 from genloom.core.rng import Rng
 from genloom.metrics.copying import Excess, Rank, excess, rank_test, separation
@@ -165,7 +166,7 @@ def _percent(share: float) -> str:
 def losses(family: Family, batches: Sequence[Batch]) -> Scores:
     """[N] nats of each example of the batches, or of each of its tokens where x is a row of tokens."""
     assert isinstance(family, HasLikelihood)
-    device = family.device
+    device = device_of(family)
     out = []
     with torch.no_grad():
         for batch in batches:

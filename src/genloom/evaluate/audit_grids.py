@@ -100,7 +100,7 @@ def audit_grids(
         beside = nearest(samples, held.values)
         control = relative(beside, near)
         scores, usual = relative(near, near), relative(known, known)
-        pairs.append(_pairs(name, near, scores, train, used))
+        pairs.append(pairs_of(name, near, scores, train, used))
         if len(used) >= LEAST:
             ratio = len(rows) / len(held_rows)
             measures.append(Measure.of(name, scores[used], usual, control[used], ratio, len(spaces)))
@@ -109,8 +109,8 @@ def audit_grids(
             equal = [(d[:, 0] > 0) for d in (known.distance, beside.distance)]
             if len(used) >= LEAST:
                 measures.append(Measure.equal(~exact[used], equal[0], equal[1][used], len(rows) / len(held_rows)))
-    worst = _worst(pairs, exact, data.train)
-    keep([(x[p.sample], data.train.batch(np.array([p.training])).x[0]) for p in worst])
+    shown = worst(pairs, exact, data.train)
+    keep([(x[p.sample], data.train.batch(np.array([p.training])).x[0]) for p in shown])
     compared = {
         "samples": len(x),
         "training": len(train_rows),
@@ -122,10 +122,8 @@ def audit_grids(
     }
     if space is not None:
         compared["training_in_features"] = min(len(train_rows), MOST_FEATURES)
-    attack = None if family is None else _attack(family, data.train, held_out, train_rows, held_rows)
-    return conclude(
-        measures, int(exact.sum()), len(x), len(distinct_rows), compared, [asdict(p) for p in worst], attack
-    )
+    guess = None if family is None else attack(family, data.train, held_out, train_rows, held_rows)
+    return conclude(measures, int(exact.sum()), len(x), len(distinct_rows), compared, [asdict(p) for p in shown], guess)
 
 
 def flat(x: Tensor, spec: Grid) -> Rows:
@@ -170,7 +168,7 @@ def exactly(x: Tensor, train: Examples, rows: NDArray[np.int64], distance: NDArr
     return out
 
 
-def _pairs(
+def pairs_of(
     name: str, near: Nearest, scores: NDArray[np.float64], train: View, used: NDArray[np.int64]
 ) -> list[tuple[int, int, str, float, float]]:
     order = used[np.argsort(scores[used], kind="stable")][:SHOWN]
@@ -179,7 +177,7 @@ def _pairs(
     ]
 
 
-def _worst(
+def worst(
     spaces: list[list[tuple[int, int, str, float, float]]], exact: NDArray[np.bool_], train: Examples
 ) -> list[Pair]:
     """The worst of each space in turn, no sample twice."""
@@ -195,7 +193,7 @@ def _worst(
     return out
 
 
-def _attack(
+def attack(
     family: Family, train: Examples, held_out: Examples, train_rows: NDArray[np.int64], held_rows: NDArray[np.int64]
 ) -> dict[str, Any] | None:
     def batches(examples: Examples, rows: NDArray[np.int64]) -> list[Any]:

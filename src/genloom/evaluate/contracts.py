@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -63,6 +63,28 @@ class Generator(Protocol):
     ) -> tuple[Tensor, Tensor | None]:
         """n samples as the spec says and the class indices [n] they were asked for, or None. given: a condition for
         each sample; None: classes in the data's shares. options: settings of the family's sampler."""
+        ...
+
+
+@runtime_checkable
+class PlainRows(Protocol):
+    """A modality of tables, as judging sees it. target: the column that people predict."""
+
+    @property
+    def target(self) -> str | None: ...
+
+    @property
+    def constraints(self) -> Sequence[Any]: ...
+
+    def plain(self, x: Tensor) -> Any:
+        """A frame of rows [N, S] without what is made anew: numbers and dates as float64, NaN where one is missing,
+        all others as text."""
+        ...
+
+    def decode_all(self, x: Tensor, first: int = 0) -> Any: ...
+
+    def kept(self, frame: Any) -> NDArray[np.bool_]:
+        """[N] rows that keep all constraints."""
         ...
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genloom.core.batch import Condition
+from genloom.core.device import device_of
 from genloom.core.family import Family
 from genloom.evaluate.contracts import Generator
 
@@ -36,7 +37,7 @@ class Watched:
         begin = time.perf_counter()
         self.x, self.labels = self.generator.sample_tensor(n, seed=seed, given=given, options=options)
         seconds = max(time.perf_counter() - begin, 1e-9)
-        device = self.family.device.type
+        device = device_of(self.family).type
         threads = torch.get_num_threads()
         self.drawing = {
             "n": n,

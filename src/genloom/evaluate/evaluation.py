@@ -9,7 +9,7 @@ from genloom.core.errors import InputError
 from genloom.evaluate.kinds import KINDS, Direction, Kind
 
 SCHEMA = "genloom.evaluation/1"
-ADDED = ("copying", "groups", "cost", "diversity", "task")  # keys that older evaluations lack
+ADDED = ("copying", "groups", "cost", "diversity", "task", "table")  # keys that older evaluations lack
 Measured = tuple[float, tuple[float, float] | None]  # value and 95% interval
 
 
@@ -86,8 +86,8 @@ class Passage:
 @dataclass(frozen=True)
 class Evaluation:
     """All figures of one set of samples and what they were measured with. passages: of sequences, those that repeat the
-    most of the training data. copying, groups, cost, diversity, task: as `audit`, `groups`, `cost`, `diversity` and
-    `tasks` say them, None where they were not measured."""
+    most of the training data. copying, groups, cost, diversity, task, table: as `audit`, `groups`, `cost`, `diversity`,
+    `tasks` and `table_view` say them, None where they were not measured."""
 
     figures: tuple[Figure, ...]
     data: dict[str, Any]
@@ -103,6 +103,7 @@ class Evaluation:
     cost: dict[str, Any] | None = None
     diversity: dict[str, Any] | None = None
     task: dict[str, Any] | None = None
+    table: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Figure:
         """The figure called `name`. Raises KeyError."""

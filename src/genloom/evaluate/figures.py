@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from genloom.core.errors import InputError
-from genloom.core.spec import Grid, Tokens
+from genloom.core.spec import Grid, Row, Tokens
 from genloom.evaluate import sequences
 from genloom.evaluate.audit_grids import Keep
+from genloom.evaluate.audit_rows import audited
 from genloom.evaluate.completion import completed
 from genloom.evaluate.contracts import Data, FeatureSpace, Generator, Remembers
 from genloom.evaluate.cost import Watched
@@ -18,6 +18,7 @@ from genloom.evaluate.diversity import diversity_of
 from genloom.evaluate.evaluation import Evaluation
 from genloom.evaluate.features import features_for
 from genloom.evaluate.grids import as_written, judge_grids
+from genloom.evaluate.rows import judge_rows
 from genloom.evaluate.sequences import evaluate_sequences, judge_sequences
 from genloom.evaluate.shared import Joined, default_number, reference_split
 from genloom.evaluate.tasks import with_task
@@ -39,12 +40,16 @@ def evaluate_samples(
     it. n None: `usual_number`. space: the features to judge in, by default those of the data. keep: given the worst
     pairs (sample, training example) of a grid, to be shown.
 
-    Of sequences also the likelihood of held-out data, where the family can tell it. Raises InputError when the data is
-    neither a grid nor tokens.
+    Of sequences also the likelihood of held-out data, where the family can tell it. Rows of tables need no features.
     """
-    space = space if space is not None else features_for(data, notify=notify)
     spec = data.modality.spec
     generator = watched = Watched(generator)
+    if isinstance(spec, Row):
+        notify("drawing rows and measuring")
+        generator.sample_tensor(n if n is not None else usual_number(data), seed=seed)
+        assert watched.x is not None
+        return audited(judge_rows(watched.x, data, seed=seed), watched, data, seed=seed, keep=keep)
+    space = space if space is not None else features_for(data, notify=notify)
     if isinstance(spec, Tokens):
         evaluation = evaluate_sequences(generator, data, space, n=n, seed=seed, notify=notify)
         notify("looking for copies of the training data")
@@ -83,4 +88,4 @@ def judge(x: Tensor, labels: Tensor | None, data: Data, space: FeatureSpace, *, 
         return judge_grids(x, labels, data, space, seed=seed)
     if isinstance(spec, Tokens):
         return judge_sequences(x, data, space, seed=seed)
-    raise InputError(f"{data.name} is {type(spec).__name__}; what can be judged are grids and tokens")
+    return judge_rows(x, data, seed=seed)

@@ -129,4 +129,58 @@ TASK_KINDS = {
     "rouge_2": Kind("ROUGE-2", "Pairs of words that outputs share with their own reference (F1).", "higher", "share"),
     "rouge_l": Kind("ROUGE-L", "Longest sequence of words in common with the reference (F1).", "higher", "share"),
 }
-KINDS = {**GRID_KINDS, **SEQUENCE_KINDS, **LATENT_KINDS, **TASK_KINDS}
+ROW_KINDS = {
+    "shapes": Kind(
+        "Column shapes", "How alike each column is to the held-out rows', on average; 1: the same.", "higher", ""
+    ),
+    "trends": Kind(
+        "Pair trends", "How alike what each pair of columns has to do with each other is; 1: the same.", "higher", ""
+    ),
+    "told_apart": Kind(
+        "Told apart", "How well boosted trees tell samples from held-out rows (area under the curve); 0.5: not at all.",
+        "lower", "area",
+    ),
+    "trees": Kind(
+        "Use, boosted trees", "How well trees that learnt from samples predict the target of held-out rows.",
+        "higher", "area or share of the variance",
+    ),
+    "linear": Kind(
+        "Use, linear model", "The same of a linear model.", "higher", "area or share of the variance"
+    ),
+    "alpha_precision": Kind(
+        "Alpha-precision", "How typical of the data samples are, over all degrees; 1: as held-out rows.",
+        "higher", "",
+    ),
+    "beta_recall": Kind(
+        "Beta-recall", "How much of the data samples cover, over all degrees; 0.5 and more is much.", "higher", ""
+    ),
+    "rare_levels": Kind(
+        "Rare levels", "Share of levels with 5 training rows or more, but at most 1% of them, that samples have.",
+        "higher", "share",
+    ),
+    "constraints": Kind(
+        "Constraints kept",
+        "Share of rows that keep all constraints as the model makes them; the others are made anew.",
+        "higher",
+        "share",
+    ),
+    "nearer": Kind(
+        "Nearer to training rows",
+        "Share of samples nearer to a training row than to as many held-out ones; 0.5: no copying.",
+        "lower", "share",
+    ),
+    "copies": Kind(
+        "Exact copies", "Share of samples that equal a training row in all columns that are learnt.", "lower", "share"
+    ),
+    "membership": Kind(
+        "Membership by distance",
+        "How well distances to samples tell training rows from held-out ones; 0.5: not at all.",
+        "lower", "area",
+    ),
+    "disclosure": Kind(
+        "Disclosure of the target",
+        "How much more often the nearest sample has the target of training rows than of others.",
+        "lower", "share",
+    ),
+}  # fmt: skip
+KINDS = {**GRID_KINDS, **SEQUENCE_KINDS, **LATENT_KINDS, **TASK_KINDS, **ROW_KINDS}

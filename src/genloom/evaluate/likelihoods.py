@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
+from genloom.core.device import device_of
 from genloom.core.family import Family, HasLatent, HasLikelihood, HasSurprise
 from genloom.core.modality import Modality, Sequential
 from genloom.core.rng import Rng, derive
@@ -214,7 +215,7 @@ def _of_documents(family: Family, data: Data, notify: Callable[[str], None]) -> 
 def active_latents(family: HasLatent, held: Sequences) -> Figure:
     """How many entries of the code vary over held-out examples: few tell of a code that the decoder ignores."""
     assert isinstance(family, Family)
-    device = family.device
+    device = device_of(family)
     with torch.no_grad():
         codes = torch.cat([family.encode(b.x.to(device)) for b in held.batches(250)]).float()
     value, width = float((codes.var(0, correction=0) > ACTIVE).sum()), codes.shape[1]

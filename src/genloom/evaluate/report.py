@@ -23,6 +23,7 @@ from genloom.evaluate.evaluation import Evaluation, Figure
 from genloom.evaluate.explanation import EXPLANATION, explanation_of, visible
 from genloom.evaluate.pictures import legible, samples_of, writings_of
 from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
+from genloom.evaluate.table_view import heat, overlays
 from genloom.evaluate.tradeoff import drawn_curves
 from genloom.evaluate.units import duration, integer, moment, number, text
 
@@ -66,6 +67,7 @@ def render(run: RunFolder) -> str:
             final=final,
             grids=grids,
             written=written,
+            aligned=config.get("kind") == "table",
             drafts=drafts,
             evaluation=evaluation,
             problem=problem,
@@ -80,6 +82,9 @@ def render(run: RunFolder) -> str:
             groups=_mapping(evaluation.groups) if evaluation else {},
             task=_mapping(evaluation.task) if evaluation else {},
             diversity=_mapping(evaluation.diversity) if evaluation else {},
+            table=_mapping(evaluation.table) if evaluation else {},
+            overlays=overlays(_mapping(evaluation.table)) if evaluation else [],
+            heat=heat(_mapping(evaluation.table)) if evaluation else None,
             planes=drawn_curves(evaluation.diversity) if evaluation else [],
             cost=cost_facts(evaluation, manifest, config),
             charts=_charts(read_history(run.history)),

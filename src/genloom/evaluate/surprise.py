@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from genloom.core.batch import Condition
+from genloom.core.device import device_of
 from genloom.core.family import Family, HasPredictions
 from genloom.core.modality import Modality
 from genloom.core.spec import Tokens
@@ -88,7 +89,7 @@ def surprise_of(
     spec = family.spec
     if not isinstance(family, HasPredictions) or not isinstance(spec, Tokens):
         raise ValueError(f"{type(family).__name__} makes no predictions of tokens")
-    device = family.device
+    device = device_of(family)
     used = list(tokens[: known + MOST])
     x = torch.tensor(used, device=device)[None]
     given = condition.only(family.honours() - {"known"}).map(lambda t: t.to(device))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.batch import Condition
+from genloom.core.device import device_of
 from genloom.core.family import Family, HasActivity, HasLatent, HasNoise
 from genloom.core.rng import Rng, derive
 
@@ -60,7 +61,7 @@ def traversals(
 
     Raises ValueError for a family without latents.
     """
-    device = family.device
+    device = device_of(family)
     if isinstance(family, HasLatent) and x is not None:
         codes = torch.cat([family.encode(b.to(device)) for b in x.split(DECODED)]).float()
         spread = codes.std(0) if len(codes) > 1 else torch.ones_like(codes[0])
@@ -94,7 +95,7 @@ def traversals(
 def _told(family: Family, label: Tensor | None, n: int) -> Condition:
     if label is None or "label" not in family.honours():
         return Condition()
-    return Condition(label=label[:1].expand(n).to(family.device))
+    return Condition(label=label[:1].expand(n).to(device_of(family)))
 
 
 def changes(decode: Callable[[Tensor], Tensor], codes: Tensor, spread: Tensor) -> NDArray[np.float64]:

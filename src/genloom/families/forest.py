@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
+from genloom.core.device import device_of
 from genloom.core.family import Clock, Family, Update
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng, derive
@@ -136,7 +137,7 @@ class Forest(Family):
         """[n, S]. known, mask [n, S]: entries that a row has, the others drawn given them."""
         if condition.known is None or condition.mask is None or not bool(condition.mask.any()):
             x, _ = self._drawn(n, rng.fork("row"), None, None)
-            return torch.from_numpy(x.astype(np.float32)).to(self.device)
+            return torch.from_numpy(x.astype(np.float32)).to(device_of(self))
         known, mask = condition.known.double().cpu().numpy(), condition.mask.cpu().numpy()
         one = self._comes_first(mask)  # what is known then leaves nothing to choose between
         ways = [self._drawn(n, rng.fork("row", k), known, mask) for k in range(1 if one else options.particles)]
@@ -144,7 +145,7 @@ class Forest(Family):
         shares = np.exp(weights - weights.max(1, keepdims=True)).cumsum(1)
         choice = (shares < rng.uniform_rows("choice", n)[:, None] * shares[:, -1:]).sum(1)
         chosen = np.stack([x for x, _ in ways])[np.minimum(choice, len(ways) - 1), np.arange(n)]
-        return torch.from_numpy(np.where(mask, known, chosen).astype(np.float32)).to(self.device)
+        return torch.from_numpy(np.where(mask, known, chosen).astype(np.float32)).to(device_of(self))
 
     def _comes_first(self, mask: NDArray[np.bool_]) -> bool:
         """Whether all that is known of every row is drawn before the rest of it."""
@@ -179,7 +180,7 @@ class Forest(Family):
             rows = np.flatnonzero(self._rows_of(at, x))
             out[rows] -= model.log_probability(given[rows, :step], levels.codes(x[rows, at]))
             given[:, step] = self._seen(x[:, at], levels, self.spec.spans[at].head)
-        return torch.from_numpy(out.astype(np.float32)).to(self.device)
+        return torch.from_numpy(out.astype(np.float32)).to(device_of(self))
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 

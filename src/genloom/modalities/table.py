@@ -35,7 +35,7 @@ from genloom.data.written import text_table, to_text
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 40  # rows
+SHOWN = 16  # rows
 CODECS: dict[str, Any] = {"number": Number, "category": Category, "identifier": Identifier, "text": FreeText}
 
 
@@ -210,6 +210,25 @@ class Table(Modality[dict[str, Any]]):
             made[column.column] = column.made(first, len(entries), 0)
         return pandas().DataFrame({c: made[c] for c in self.columns})
 
+    @property
+    def target(self) -> str | None:
+        return self.config.target
+
+    def plain(self, x: Tensor) -> pd.DataFrame:
+        """Rows [N, S] without what is made anew: numbers and dates (in seconds) as float64, NaN where one is missing,
+        all others as text."""
+        entries, out, at = x.detach().cpu().numpy().astype(np.float64), {}, 0
+        for codec in self.codecs:
+            part = entries[:, at : at + len(codec.spans)]
+            at += len(codec.spans)
+            if isinstance(codec, Number):
+                out[codec.column] = codec.values(part)[0]
+                continue
+            for name, values in codec.decode(part).items():
+                series = pandas().Series(values)
+                out[name] = np.where(series.isna(), "", series.astype(str)).astype(object)
+        return pandas().DataFrame({c: out[c] for c in self.columns if c in out})
+
     def kept(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """[N] rows that keep all constraints."""
         out = np.ones(len(frame), bool)
@@ -240,7 +259,7 @@ class Table(Modality[dict[str, Any]]):
     def show(self, examples: Any, columns: int | None = None) -> str:
         """The first rows, aligned."""
         frame = self.as_text(self._frame(examples).head(SHOWN))
-        return f"{frame.to_string(index=False, max_colwidth=40)}\n"
+        return f"{frame.to_string(index=False, max_colwidth=24)}\n"
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genloom.core.boosting import lightgbm
 from genloom.core.config import Settings, setting
-from genloom.core.errors import InputError
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -38,15 +38,6 @@ class BoostConfig(Settings):
     side: int = setting(50, "Rows on the smaller side from which a question has a classifier.", unit="rows", ge=1)
     depth: int = setting(8, "Questions after one another that have classifiers.", ge=1)
     rows: int = setting(200_000, "Most rows that a classifier learns from.", unit="rows", ge=100)
-
-
-def lightgbm() -> Any:
-    """The package. Raises InputError where it is missing."""
-    try:
-        import lightgbm
-    except (ModuleNotFoundError, OSError):
-        raise InputError("the model forest needs: pip install 'genloom[table]'") from None
-    return lightgbm
 
 
 @dataclass

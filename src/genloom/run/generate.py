@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genloom.core.batch import Condition
 from genloom.core.config import RunConfig, Settings
+from genloom.core.device import device_of
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasSteps
 from genloom.core.files import Finish, as_is, write_atomic
@@ -79,7 +80,7 @@ def generate(
     given: the other conditions, each with n rows, or with one that holds for every sample. guide: steers families that
     generate token by token.
     """
-    device = family.device
+    device = device_of(family)
     out = []
     for offset, count in chunks(family.spec, n):
         label = None if labels is None else labels[offset : offset + count].to(device)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from genloom.core.batch import Condition
+from genloom.core.device import device_of
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.family import Family, HasPolicy
 from genloom.core.modality import HasScores, Modality
@@ -92,7 +93,7 @@ def optimise(
     agent: Any = _twin(family)
     movers = [Optimiser(m, OptimiserConfig(lr=pace.lr, beta2=0.999)) for m in agent.players().values()]
     condition, spec, rng = Condition(), family.spec, Rng(derive(seed, "optimise"))
-    device = family.device
+    device = device_of(family)
     out, known = Optimised(), dict[str, Call]()
     memory: list[Call] = []
     stale = 0
@@ -124,7 +125,7 @@ def _twin(family: Family) -> Family:
     made: Any = type(family)
     twin: Family = made(family.spec, family.config, family.condition)
     twin.load_state_dict(family.state_dict())
-    return twin.to(family.device).eval()
+    return twin.to(device_of(family)).eval()
 
 
 def _scored(

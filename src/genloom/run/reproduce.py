@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from genloom.core.config import validate
+from genloom.core.device import device_of
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.run import CONFIG, MANIFEST, WEIGHTS, RunFolder
 from genloom.core.spec import Spec
@@ -67,7 +68,7 @@ def reproduce(
     then = _mapping(record, "software")
     try:
         with using(str(then.get("decoding", "torch"))):
-            now = software(trained.family.device.type)
+            now = software(device_of(trained.family).type)
             made, name = _again(trained, record.document.get("task"), asked, entry, out)
     except (KeyError, TypeError, ValueError) as e:
         raise InputError(f"the record {record.path} is damaged ({type(e).__name__}: {e}); restore it") from None

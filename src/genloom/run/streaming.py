@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from genloom.core.config import validate
+from genloom.core.device import device_of
 from genloom.core.errors import InputError
 from genloom.core.family import HasSteps
 from genloom.core.rng import Rng, derive
@@ -39,7 +40,7 @@ def streamed(
     chosen = validate(family.Options, options or {}, "options")
     if getattr(chosen, "beams", 1) > 1:
         raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
-    device = family.device
+    device = device_of(family)
     known = run.known(prompt, "", chosen, notify)
     labels = run.label_indices(label, 1, seed)
     condition = replace(run.asked(1, properties, source, notify), known=known.known, mask=known.mask)

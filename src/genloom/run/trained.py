@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from genloom.core.batch import Condition, ConditionSpec
 from genloom.core.config import RunConfig, Settings, validate
+from genloom.core.device import device_of
 from genloom.core.errors import InputError
 from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
@@ -299,7 +300,7 @@ class Run(Speaks):
 
     def batch(self, task: str, asked: Mapping[str, Any]) -> Batch:
         """What files made together have in common, as their record tells it."""
-        device = self.family.device.type
+        device = device_of(self.family).type
         return Batch(self.name, self.manifest.get("files", {}).get(WEIGHTS, ""), task, asked, device)
 
     def _output(self, folder: str | Path | None, default: str) -> Path:
@@ -325,7 +326,7 @@ class Run(Speaks):
         if not len(examples):
             raise InputError("there is nothing to encode: no examples were given")
         cls, config, spec = type(self.modality), self.modality.config, self.family.spec
-        device = self.family.device
+        device = device_of(self.family)
         encoded = [self.modality.encode(cls.read(example, config)) for example in examples]
         if isinstance(spec, Tokens):
             return pad_sequence(encoded, batch_first=True, padding_value=spec.pad).to(device)
@@ -341,7 +342,7 @@ class Run(Speaks):
     @torch.no_grad()
     def decode(self, codes: NDArray[np.float32]) -> list[Any]:
         """Examples of codes [N, D]."""
-        z = torch.as_tensor(codes, dtype=torch.float32, device=self.family.device)
+        z = torch.as_tensor(codes, dtype=torch.float32, device=device_of(self.family))
         x = self.latent().decode(z)
         x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
         return [self.modality.decode(e) for e in x.cpu()]
@@ -408,7 +409,7 @@ class Run(Speaks):
         notify = notify or (lambda _: None)
         prepared = self.data(against, notify)
         shown: list[tuple[Tensor, Tensor]] = []
-        if space is None:
+        if space is None and not isinstance(self.family.spec, Row):
             space = pretrained_for(prepared, features, None if weights is None else Path(weights), notify=notify)
         evaluation = evaluate_samples(self, prepared, n=n, seed=seed, space=space, notify=notify, keep=shown.extend)
         evaluation = with_run(evaluation, self.manifest, self.config.train.model_dump())
