@@ -76,6 +76,12 @@ def levels() -> list[bytes]:
     return out
 
 
+def sequences() -> list[bytes]:
+    """Six proteins as records, with unknown residues, gaps and small letters."""
+    rows = ["MKVLAGCDEFHINPQRSTWY", "mkvlagcdw", "MKV--LAG.CD*", "MXKVLAGCDEFHI", "GGGGGGG", "WYWYWYWYHKLE"]
+    return [f">protein {i}\n{row}\n".encode() for i, row in enumerate(rows)]
+
+
 def scores() -> list[bytes]:
     """Six MIDI files of four voices."""
     return [midi_bytes(from_rows(np.array(chorale(i, 1 + i % 2)))) for i in range(6)]
@@ -95,7 +101,8 @@ def rows() -> list[bytes]:
 
 
 RAW: dict[str, Callable[[], list[bytes]]] = {
-    "image": pictures, "level": levels, "molecule": structures, "music": scores, "table": rows, "text": texts,
+    "image": pictures, "level": levels, "molecule": structures, "music": scores, "protein": sequences, "table": rows,
+    "text": texts,
 }  # fmt: skip
 MODALITIES = modality_names()
 

@@ -65,6 +65,7 @@ CAMERA = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
 PLY = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n0\n"
 FILES = {
     "a.png": picture(), "b.png": picture(mode="RGBA"), "c.jpg": picture("JPEG", "RGB"), "d.wav": sound(),
+    "l.fasta": b">a length=3\nMKV\n>b\nMK\n", "m.pdb": b"ATOM      1  N   MET A   1\nEND\n",
     "i.smi": b"CCO ethanol\n", "j.sdf": b"a\n\n\nM  END\n>  <qed>\n0.4\n\n$$$$\n",
     "k.svg": b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'><path d='M0'/></svg>\n",
     "e.mid": notes(), "f.obj": b"v 0 0 0\n", "g.ply": PLY, "h.txt": "潮平两岸阔\n".encode(),

@@ -25,6 +25,7 @@ from genloom.cli import (
     optimising,
     pages,
     provenance,
+    scoring,
     training,
 )
 from genloom.cli.output import fail, unexpected
@@ -52,6 +53,7 @@ generating.register(app)
 applying.register(app)
 explaining.register(app)
 optimising.register(app)
+scoring.register(app)
 lookup.register(app)
 pages.register(app)
 provenance.register(app)

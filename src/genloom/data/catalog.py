@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import cache_root
-from genloom.data import catalog_music
+from genloom.data import catalog_music, catalog_proteins
 from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
 from genloom.data.catalog_levels import SETS as LEVELS
 from genloom.data.catalog_molecules import MOLECULES
@@ -281,4 +281,6 @@ _SETS = (
         _plain_files,
     ),
 )
-_ENTRIES = {entry.name: entry for entry in (*_SETS, *SETS, *LEVELS, *MOLECULES, *catalog_music.SETS)}
+_ENTRIES = {
+    entry.name: entry for entry in (*_SETS, *SETS, *LEVELS, *MOLECULES, *catalog_music.SETS, *catalog_proteins.SETS)
+}

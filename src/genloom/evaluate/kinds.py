@@ -70,6 +70,7 @@ SEQUENCE_KINDS = {
     "nats_per_step": Kind(
         "Nats per step", "The same for each sixteenth note of music, all voices together.", "lower", "nats"
     ),
+    "nats_per_residue": Kind("Nats per residue", "The same for each residue of a protein.", "lower", "nats"),
     "perplexity": Kind(
         "Perplexity", "The number of equally likely tokens that would surprise as much.", "lower", "tokens"
     ),

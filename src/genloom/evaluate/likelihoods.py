@@ -34,7 +34,13 @@ BLOCK, LEAST_BLOCKS = 4096, 20  # a stream is scored in blocks, each after the c
 TOGETHER = 16_384  # tokens scored at a time
 MOST_BOUND = 1_000  # held-out documents of which a bound is computed that needs many draws
 ACTIVE = 0.01  # variance of an entry of the codes from which it is in use (Burda et al. 2016)
-UNITS = {"nats_per_token": "token", "nats_per_character": "character", "bits_per_byte": "byte", "nats_per_step": "step"}
+UNITS = {
+    "nats_per_token": "token",
+    "nats_per_character": "character",
+    "bits_per_byte": "byte",
+    "nats_per_step": "step",
+    "nats_per_residue": "residue",
+}
 
 
 @dataclass(frozen=True)

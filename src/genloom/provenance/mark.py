@@ -1,5 +1,5 @@
 """What a mark says, and the light mark inside a file: XMP in PNG and JPEG, INFO in WAV, a text event in MIDI, comments
-in OBJ, PLY, Tiled maps and lists of SMILES, a data field in SDF, metadata in SVG.
+in OBJ, PLY, Tiled maps and lists of SMILES, a data field in SDF, metadata in SVG, the title of FASTA, a remark in PDB.
 
 A light mark is read by any tool of the format and costs about 1 KB, but proves nothing: anybody can write or remove it.
 Pixels, sound and notes are never touched.
@@ -21,7 +21,8 @@ SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 XAP = b"http://ns.adobe.com/xap/1.0/\0"
 # Comment lines: what begins one, and after how many lines of the file the mark may stand.
-COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2), ".smi": (b"# ", 0)}
+COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2), ".smi": (b"# ", 0), ".pdb": (b"REMARK 999 ", 0)}
+FASTA = ".fasta"  # the rest of the first title
 FIELD = b">  <genloom>\n"  # of a record of an SDF file
 TILED = ".tmx"  # a comment of XML
 
@@ -58,7 +59,7 @@ def kind_of(data: bytes, suffix: str) -> str:
         return "sdf"
     if suffix.lower() == ".svg" and b"<svg" in data:
         return "svg"
-    return suffix.lower() if suffix.lower() in (*COMMENTS, TILED) else ""
+    return suffix.lower() if suffix.lower() in (*COMMENTS, TILED, FASTA) else ""
 
 
 def put(data: bytes, suffix: str, mark: Mark) -> bytes:
@@ -86,6 +87,9 @@ def put(data: bytes, suffix: str, mark: Mark) -> bytes:
     if kind == TILED:  # after the XML declaration; two hyphens would end the comment
         head, _, rest = data.partition(b"\n")
         return head + b"\n<!-- genloom " + facts.replace("--", "\\u002d-").encode() + b" -->\n" + rest
+    if kind == FASTA:
+        title, newline, rest = data.partition(b"\n")
+        return title + b" genloom " + facts.encode() + newline + rest
     if kind in COMMENTS:
         prefix, after = COMMENTS[kind]
         lines = data.split(b"\n", after)
@@ -176,6 +180,8 @@ def _text(data: bytes, kind: str) -> str | None:
         "wav": rb"ICMT.{4}(\{[^\0]*\})",
         "midi": rb"MTrk.{4}\x00\xff\x01[\x80-\xff]*[\x00-\x7f](\{[^\x00]*?\})\x00",
         TILED: rb"^<!-- genloom (\{.*\}) -->\r?$",
+        FASTA: rb"^>[^\n]*? genloom (\{.*\})\r?$",
+        ".pdb": rb"^REMARK 999 genloom (\{.*\})\r?$",
         ".obj": rb"^# genloom (\{.*\})\r?$",
         ".ply": rb"^comment genloom (\{.*\})\r?$",
         ".smi": rb"^# genloom (\{.*\})\r?$",
