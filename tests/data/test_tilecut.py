@@ -90,3 +90,12 @@ def test_bad_pictures_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(file.getvalue()[:80])
     with pytest.raises(InputError, match="none of the pictures can be read"):
         prepare(tmp_path, "level", {}, DataConfig())
+
+
+def test_the_size_is_told_of_lossy_pictures_too() -> None:
+    shown = []
+    for i in range(4):
+        file = io.BytesIO()
+        Image.fromarray(drawn(plan(i)).repeat(4, 0).repeat(4, 1)).save(file, "JPEG", quality=90)
+        shown.append(tilecut.pixels_of(Image.open(file)))
+    assert tilecut.told_edge(shown) == 4 * EDGE

@@ -21,6 +21,7 @@ Pixels = NDArray[np.uint8]  # [H, W, 3], or a cell [S, S, 3]
 CHARACTERS = "-" + string.ascii_uppercase + string.ascii_lowercase + string.digits + "#=+*%&@$!?~^|:;<>()[]{}"
 EDGES = range(4, 65)  # pixels of a tile's edge that are tried
 BITS = 12  # of a pixel, for telling the size
+LOOKED_AT, STEP, MOST_KINDS = 10**6, 2.5, 800  # pixels for telling the size; how far equal tiles differ; different ones
 MOST_ALIKE = 24.0  # mean difference of pixel values beyond which tiles are never taken for one
 
 
@@ -45,14 +46,20 @@ def cells(picture: Pixels, edge: int) -> Pixels:
 def told_edge(pictures: Sequence[Pixels]) -> int:
     """The edge of a tile with which the pictures (those that it divides, if most) are told in the fewest bits: each
     different tile once, and which one stands where. Raises InputError where no size repeats anything."""
+    looked, room = [], LOOKED_AT
+    for p in pictures:
+        room -= p.shape[0] * p.shape[1]
+        if room >= 0 or not looked:
+            looked.append(p)
     costs = {}
     for edge in EDGES:
-        whole = [p for p in pictures if not p.shape[0] % edge and not p.shape[1] % edge]
-        if 3 * len(whole) < 2 * len(pictures):
+        whole = [p for p in looked if not p.shape[0] % edge and not p.shape[1] % edge]
+        if 3 * len(whole) < 2 * len(looked):
             continue
-        area = sum(p.shape[0] * p.shape[1] for p in whole)
-        different = len(set().union(*(_keys(cells(p, edge)) for p in whole)))
-        costs[edge] = different / area * edge * edge * BITS + math.log2(max(2, different)) / edge**2
+        every = np.concatenate([cells(p, edge).reshape(-1, edge, edge, 3) for p in whole])
+        different = _kinds(every)
+        if different is not None:
+            costs[edge] = different * BITS / len(every) + math.log2(max(2, different)) / edge**2
     best = min(costs, key=lambda e: costs[e], default=None)
     if best is None or costs[best] > 0.5 * BITS:
         raise InputError(
@@ -61,8 +68,17 @@ def told_edge(pictures: Sequence[Pixels]) -> int:
     return best
 
 
-def _keys(parts: Pixels) -> set[bytes]:
-    return {c.tobytes() for c in parts.reshape(-1, *parts.shape[2:])}
+def _kinds(every: Pixels) -> int | None:
+    """How many different ones there are among cells [N, S, S, 3], by the mean colours of 4 x 4 blocks, so that JPEG
+    does not matter, and a quarter of the pixels; None where half of them are or there are more than MOST_KINDS."""
+    edge = every.shape[1]
+    at = [i * edge // 4 for i in range(4)]
+    means = np.add.reduceat(np.add.reduceat(every.astype(np.float32), at, 1), at, 2) * (16 / edge**2)
+    thin = every[:, :: max(1, edge // 8), :: max(1, edge // 8)].astype(np.float32)
+    looks = np.concatenate([means.reshape(len(every), -1), thin.reshape(len(every), -1) / 4], 1)
+    looks = np.unique(looks, axis=0)
+    found = _leaders(looks, STEP, min(MOST_KINDS, len(every) // 2))
+    return None if found is None else len(found)
 
 
 @dataclass(frozen=True)
@@ -81,10 +97,10 @@ class Tiles:
         for picture in pictures:
             counts.update(c.tobytes() for c in cells(picture, edge).reshape(-1, edge, edge, 3))
         every = np.stack([np.frombuffer(c, np.uint8) for c, _ in counts.most_common()]).astype(np.float32)
-        kept = _leaders(every, alike)
+        kept = _leaders(every, alike, len(CHARACTERS))
         while kept is None and alike < MOST_ALIKE:
             alike = min(MOST_ALIKE, max(1.0, 1.5 * alike))
-            kept = _leaders(every, alike)
+            kept = _leaders(every, alike, len(CHARACTERS))
         if kept is None:
             raise InputError(
                 f"cut into tiles of {edge} pixels, the pictures show more than {len(CHARACTERS)} different ones "
@@ -116,12 +132,15 @@ class Tiles:
         return "\n".join("".join(letters[i : i + wide]) for i in range(0, len(letters), wide))
 
 
-def _leaders(every: NDArray[np.float32], alike: float) -> list[int] | None:
-    """Rows [D, ...] of which each differs from all before by more than `alike`; None for more than can be written."""
+def _leaders(every: NDArray[np.float32], alike: float, most: int) -> list[int] | None:
+    """Rows [D, ...] of which each differs from all before by more than `alike` on average; None for more than
+    `most`."""
     kept: list[int] = []
+    looks = np.empty((most, every.shape[1]), np.float32)
     for i, cell in enumerate(every):
-        if not kept or float(np.abs(every[kept] - cell).mean(1).min()) > alike:
-            kept.append(i)
-            if len(kept) > len(CHARACTERS):
+        if not kept or float(np.abs(looks[: len(kept)] - cell).mean(1).min()) > alike:
+            if len(kept) == most:
                 return None
+            looks[len(kept)] = cell
+            kept.append(i)
     return kept
