@@ -46,7 +46,8 @@ def cells(picture: Pixels, edge: int) -> Pixels:
 def told_edge(pictures: Sequence[Pixels]) -> int:
     """The edge of a tile with which the pictures (those that it divides, if most) are told in the fewest bits: each
     different tile once, and which one stands where. Raises InputError where no size repeats anything."""
-    looked, room = [], LOOKED_AT
+    looked: list[Pixels] = []
+    room = LOOKED_AT
     for p in pictures:
         room -= p.shape[0] * p.shape[1]
         if room >= 0 or not looked:
