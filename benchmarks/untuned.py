@@ -63,7 +63,10 @@ def main() -> None:
     source, against = a.data, None
     if a.limit is not None:
         source = str(flat_folder(a.data, 0, a.limit, a.out / f"{a.data}-{a.limit}"))
-        against = str(flat_folder(a.data, a.limit, a.limit + OTHERS, a.out / f"{a.data}-others"))
+        judged = a.out / f"{a.data}-judged"  # the same training images, and others as the test split
+        flat_folder(a.data, 0, a.limit, judged / "train")
+        flat_folder(a.data, a.limit, a.limit + OTHERS, judged / "test")
+        against = str(judged)
     results: dict[str, Any] = {}
     for name in a.model or CANDIDATES:
         out = a.out / f"{Path(source).name}-{name}"
