@@ -2,13 +2,13 @@
 
     python benchmarks/tables.py --data adult --methods real,bootstrap,shuffled,forest
     python benchmarks/tables.py --data molecules                      # a table that nothing was tuned for
-    python benchmarks/tables.py --data adult --peers PYTHON           # another environment with arfpy and sdmetrics
+    python benchmarks/tables.py --data adult --peers PYTHON           # an environment with arfpy and sdmetrics
 
-adult: adult.data and adult.test of the UCI set in $GENLOOM_DATA/adult, target income, as many rows out as in. molecules:
-descriptors of drug-like molecules by RDKit, target: whether one is soluble. Measured: area under the curve of LightGBM
-that learnt from the rows, on the test set; SDMetrics' overall score (its formulas; with --peers its own, as a check);
-area of LightGBM that tells rows from test rows (0.5: not at all); share of rows nearer to a training than to a test
-row, of as many of both (0.5: no copying); CPU seconds of fitting and peak memory. Writes results/tables-DATA.json.
+adult: adult.data and adult.test of the UCI set in $GENLOOM_DATA/adult, target income, as many rows out as in.
+molecules: descriptors of drug-like molecules by RDKit, target: whether one is soluble. Measured: area under the curve
+of LightGBM that learnt from the rows, on the test set; SDMetrics' overall score (its formulas; with --peers its own, as
+a check); area of LightGBM that tells rows from test rows (0.5: not at all); share of rows nearer to a training than to
+a test row, of as many of both (0.5: no copying); CPU seconds of fitting, peak memory. Writes results/tables-DATA.json.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ COMPARED = 4000  # rows whose nearest neighbours are looked for
 PEER = """
 import sys, time, pandas as pd
 from arfpy import arf
-rows = pd.read_parquet(sys.argv[1]); n = int(sys.argv[3])
+rows = pd.read_csv(sys.argv[1], keep_default_na=False); n = int(sys.argv[3])
 some = rows.sample(min(len(rows), 6000), random_state=0).reset_index(drop=True)
 for c in some.columns:
     if some[c].dtype == object: some[c] = some[c].astype("category")
@@ -65,12 +65,12 @@ took = time.process_time() - begin
 made = model.forge(n=n)
 for c in rows.columns:
     if str(rows[c].dtype)[:3] == "int": made[c] = made[c].round().clip(rows[c].min(), rows[c].max()).astype(int)
-made.to_parquet(sys.argv[2]); print(took)
+made.to_csv(sys.argv[2], index=False); print(took)
 """
 CHECK = """
 import sys, pandas as pd
 from sdmetrics.reports.single_table import QualityReport
-real, made = pd.read_parquet(sys.argv[1]), pd.read_parquet(sys.argv[2])
+real, made = (pd.read_csv(p, keep_default_na=False) for p in sys.argv[1:3])
 kinds = {c: {"sdtype": "numerical" if real[c].dtype.kind in "if" else "categorical"} for c in real.columns}
 report = QualityReport(); report.generate(real, made, {"columns": kinds}, verbose=False)
 print(report.get_score())
@@ -102,7 +102,8 @@ def molecules() -> tuple[pd.DataFrame, pd.DataFrame, str]:
             "weight": round(Descriptors.MolWt(mol), 2), "heavy": mol.GetNumHeavyAtoms(),
             "rings": rdMolDescriptors.CalcNumRings(mol), "aromatic": rdMolDescriptors.CalcNumAromaticRings(mol),
             "donors": rdMolDescriptors.CalcNumHBD(mol), "acceptors": rdMolDescriptors.CalcNumHBA(mol),
-            "rotatable": rdMolDescriptors.CalcNumRotatableBonds(mol), "sp3": round(rdMolDescriptors.CalcFractionCSP3(mol), 3),
+            "rotatable": rdMolDescriptors.CalcNumRotatableBonds(mol),
+            "sp3": round(rdMolDescriptors.CalcFractionCSP3(mol), 3),
             "tpsa": round(rdMolDescriptors.CalcTPSA(mol), 2), "charge": Chem.GetFormalCharge(mol),
             "halogens": sum(a.GetAtomicNum() in (9, 17, 35, 53) for a in mol.GetAtoms()), "ring": ring[:16],
             "soluble": "yes" if Crippen.MolLogP(mol) < 2.5 else "no",
@@ -229,17 +230,19 @@ def genloom_rows(
 
 def peer_rows(train: pd.DataFrame, python: str) -> tuple[pd.DataFrame, float]:
     with tempfile.TemporaryDirectory() as folder:
-        train.to_parquet(f"{folder}/train.parquet")
-        command = [python, "-c", PEER, f"{folder}/train.parquet", f"{folder}/made.parquet", str(len(train))]
+        train.to_csv(f"{folder}/train.csv", index=False)
+        command = [python, "-c", PEER, f"{folder}/train.csv", f"{folder}/made.csv", str(len(train))]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return pd.read_parquet(f"{folder}/made.parquet")[list(train.columns)], float(done.stdout.split()[-1])
+        return pd.read_csv(f"{folder}/made.csv", keep_default_na=False)[list(train.columns)], float(
+            done.stdout.split()[-1]
+        )
 
 
 def checked(made: pd.DataFrame, train: pd.DataFrame, python: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        train.to_parquet(f"{folder}/a.parquet")
-        made.to_parquet(f"{folder}/b.parquet")
-        command = [python, "-c", CHECK, f"{folder}/a.parquet", f"{folder}/b.parquet"]
+        for name, rows in (("a", train), ("b", made)):
+            rows.to_csv(f"{folder}/{name}.csv", index=False)
+        command = [python, "-c", CHECK, f"{folder}/a.csv", f"{folder}/b.csv"]
         return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
@@ -266,7 +269,8 @@ def main() -> None:
             made, facts["fit_seconds"] = peer_rows(train, str(arguments.peers))
         else:
             made, facts["fit_seconds"], facts["peak_mb"] = genloom_rows(train, target, method, arguments.set)
-        facts |= {"use": use(made, test, target), "sdmetrics": quality(made, train), "told_apart": told_apart(made, test),
+        facts |= {"use": use(made, test, target), "sdmetrics": quality(made, train),
+                  "told_apart": told_apart(made, test),
                   "nearer": nearer(made, train, test)}  # fmt: skip
         if arguments.peers:
             facts["sdmetrics_own"] = checked(made, train, arguments.peers)

@@ -293,7 +293,9 @@ class Loop:
         self.family.enter(self.stages[index], self._data(None))
 
     def _precision(self, stage: Stage) -> Precision:
-        """That of the networks which the stage trains."""
+        """That of the networks which the stage trains; gradients of single examples are taken in full precision."""
+        if self.private is not None:
+            return "fp32"
         return choose_precision(self.config, self.device, [self.players[n] for n in stage.players] or [self.family])
 
     def _freeze_averages(self, players: Sequence[str]) -> None:
