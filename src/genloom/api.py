@@ -36,6 +36,7 @@ from genloom.run.generate import finish_of
 from genloom.run.start import Start, open_start
 
 DEFAULT_BUDGET = 600.0
+PRIVATE_MODEL, PRIVATE_STEPS = "any_order", 3000
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "forest"}
 
 
@@ -113,6 +114,8 @@ def _layers(
             raise InputError(f"{start.origin} is a model of {start.kind}, but this data is {given['kind']}")
         given = merge(start.layers(lora), given, {"start": start.origin})
     form = given.get("modality", {}).get("form")
+    private = given.get("train", {}).get("epsilon") is not None
+    given |= {"model": given.get("model", PRIVATE_MODEL)} if private and given["kind"] == "table" else {}
     given.setdefault("model", DEFAULT_MODELS[KINDS.get(str(form), find_modality(given["kind"]).forms[0])])
     train = given.get("train", {})
     if budget is not None:
@@ -120,7 +123,7 @@ def _layers(
     elif steps is not None:
         train = {**train, "steps": steps, "budget": None}
     elif train.get("steps") is None and train.get("budget") is None:
-        train = {**train, "budget": DEFAULT_BUDGET}
+        train = {**train, **({"steps": PRIVATE_STEPS} if private else {"budget": DEFAULT_BUDGET})}
     return merge(given, {"train": train})
 
 

@@ -76,6 +76,12 @@ def train(
         Path | None,
         typer.Option("--kinds", metavar="FILE", help="Of a table: kinds of columns, as TOML lines: age = 'number'."),
     ] = None,
+    private: Annotated[
+        str | None,
+        typer.Option(
+            "--private", metavar="epsilon=NUMBER", help="Train with differential privacy; also epsilon=3,delta=1e-6."
+        ),
+    ] = None,
     stop_on_copying: Annotated[
         bool,
         typer.Option(
@@ -95,6 +101,8 @@ def train(
     table = {**({"target": target} if target else {}), **({"kinds": read_toml(kinds)} if kinds else {})}
     if table:
         settings = merge(settings, {"modality": table})
+    if private:
+        settings = merge(settings, {"train": parse_sets(private.split(","))})
     if stop_on_copying:
         settings = merge(settings, {"train": {"stop_on_copying": True}})
 

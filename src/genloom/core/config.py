@@ -121,6 +121,13 @@ class TrainConfig(Settings):
     stop_on_copying: bool = setting(
         False, "Stop when an audit finds that the model copies; the weights of the last audit before it are kept."
     )
+    epsilon: float | None = setting(
+        None, "Train with differential privacy (DP-SGD) of this epsilon, where the family can promise it.", gt=0
+    )
+    delta: float | None = setting(
+        None, "Its delta; if none, a tenth of one over the number of examples, 1e-5 at most.", gt=0, lt=1
+    )
+    clip_each: float = setting(1.0, "Norm that each example's gradient is clipped to with differential privacy.", gt=0)
     max_skips: int = setting(
         10, "Non-finite steps in a row before going back to the last checkpoint.", unit="steps", ge=1
     )

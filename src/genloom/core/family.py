@@ -67,6 +67,9 @@ class Family(nn.Module, ABC):
     accepts: ClassVar[tuple[type, ...]]
     conditions: ClassVar[frozenset[str]] = frozenset()
     train_defaults: ClassVar[Mapping[str, Any]] = {}
+    # Its losses are means over examples, each of its own alone, and nothing else of the data enters its weights: then
+    # differential privacy can be promised.
+    private: ClassVar[bool] = False
     reserve: ClassVar[float] = 0.005  # share of a time budget that `settle` needs at the end
     # Other ways to sample that an evaluation shows beside the usual one, by what they are called: options of `sample`.
     contrasts: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

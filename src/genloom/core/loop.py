@@ -30,6 +30,7 @@ from genloom.core.feed import Examples, Feed
 from genloom.core.holdout import Holdout, Verdicts
 from genloom.core.observe import Observer
 from genloom.core.optim import Average, Optimiser
+from genloom.core.private import Private
 from genloom.core.rng import Rng, derive
 from genloom.core.signals import StopSignals
 from genloom.core.standing import Meter, Progress
@@ -76,6 +77,7 @@ class Loop:
         self.stages = family.stages()
         self.progress = Progress()
         self.players = family.players()
+        self.private = self._private() if config.epsilon is not None else None
         optimisers = family.optimisers()
         self.optimisers = {n: Optimiser(m, optimisers[n]) for n, m in self.players.items()}
         names = {id(p): n for n, p in family.named_parameters()}
@@ -87,6 +89,17 @@ class Loop:
         if config.compile:
             for module in self.players.values():
                 module.compile()
+
+    def _private(self) -> Private:
+        """Raises InputError where nothing can be promised. Nothing else may look at the data then."""
+        if not self.family.private or len(self.players) != 1 or self.family.stages()[0].batch is not None:
+            raise InputError(
+                f"the model {type(self.family).__name__} cannot promise differential privacy; the model any_order can"
+            )
+        if self.audits is not None:
+            raise InputError("audits for copies look at the training data: leave --stop-on-copying out")
+        self.draw, self.holdout = None, None
+        return Private(next(iter(self.players.values())), self.config, self.examples)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -150,8 +163,10 @@ class Loop:
             self._freeze_averages(tuple(self.players))
             self._keep_best()
             self.family.eval()
+            promise = {} if self.private is None else {"privacy": self.private.promise(self.progress.step)}
             self._settle(self.family, None)
         return {
+            **promise,
             **({"audits": self.audits.summary()} if self.audits else {}),
             "steps": self.progress.step,
             "seconds": round(self.seconds(), 3),
@@ -169,7 +184,8 @@ class Loop:
             self._enter(index)
         stage = self.stages[index]
         size = stage.batch or self.config.batch
-        batch = self.feed.take(p.position, size).to(self.device)
+        batch = self.private.batch() if self.private is not None else self.feed.take(p.position, size)
+        batch = batch.to(self.device)
         rate = self.rate(stage, fraction)
         if self._round(batch, Clock(p.step, min(fraction, 1.0), p.position / self.feed.rows), rate, stage.rates):
             self._bad = 0
@@ -205,6 +221,8 @@ class Loop:
         rounds = [self.family.updates(b, clock, rng.rows(i * micro, total)) for i, b in enumerate(parts)]
         torch.manual_seed(derive(self.seed, "global", self.progress.attempt, clock.step))  # dropout
         while player := self._accumulate(rounds, [len(b) / total for b in parts]):
+            if self.private is not None:
+                self.private.privatise()
             if not self._finite(player):
                 for optimiser in self.optimisers.values():
                     optimiser.zero_grad()
@@ -275,7 +293,9 @@ class Loop:
         self.family.enter(self.stages[index], self._data(None))
 
     def _precision(self, stage: Stage) -> Precision:
-        """That of the networks which the stage trains."""
+        """That of the networks which the stage trains; gradients of single examples are taken in full precision."""
+        if self.private is not None:
+            return "fp32"
         return choose_precision(self.config, self.device, [self.players[n] for n in stage.players] or [self.family])
 
     def _freeze_averages(self, players: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ def card(run: RunFolder) -> str:
         _figures(evaluation, problem),
         "## Copying",
         _copying(evaluation, manifest),
+        *_privacy(manifest),
         "## Groups",
         _groups(evaluation),
         "## Cost",
@@ -182,6 +183,20 @@ def _copying(evaluation: Evaluation | None, manifest: Mapping[str, Any]) -> str:
     found = copying_of(evaluation, manifest)
     facts = copying_facts(found) if evaluation else [("verdict", "not tested")]
     return f"{plain(found['sentence'])}\n\n{_list(facts)}"
+
+
+def _privacy(manifest: Mapping[str, Any]) -> list[str]:
+    """What a private training promises; nothing of others."""
+    promise = mapping(manifest.get("privacy"))
+    if not promise:
+        return []
+    return [
+        "## Differential privacy",
+        f"Trained by DP-SGD: epsilon {number(promise.get('epsilon'))}, delta {promise.get('delta')}, of "
+        f"{plain(promise.get('unit'))} ({integer(promise.get('steps'))} steps, noise {number(promise.get('noise'))} "
+        f"times the clipping norm {number(promise.get('clip'))}, sampling rate {number(promise.get('rate'))}, "
+        f"accountant {plain(promise.get('accountant'))}). It covers {plain(promise.get('covers'))}.",
+    ]
 
 
 def _groups(evaluation: Evaluation | None) -> str:

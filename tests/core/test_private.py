@@ -1,0 +1,71 @@
+"""Differential privacy: gradients by hand, what the accountant says, what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("opacus")
+from examples import Memory, digits, table
+from genloom.core.config import TrainConfig
+from genloom.core.errors import InputError
+from genloom.core.loop import Loop
+from genloom.core.private import Private
+from genloom.families import find_family
+
+
+def settings(**values: object) -> TrainConfig:
+    return TrainConfig(**{"epsilon": 3.0, "steps": 20, "batch": 64, "grids": 0, **values})
+
+
+def test_gradients_are_clipped_one_by_one_and_get_noise_of_the_right_size() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(3, 400, bias=False)
+    examples = Memory(torch.randn(1000, 3))
+    private = Private(module, settings(clip_each=0.5), examples)
+    x = torch.randn(40, 3)
+    (module(x).square().sum(1) * 5).mean().backward()
+    by_hand = torch.zeros(400, 3)
+    for row in x:
+        (g,) = torch.autograd.grad(
+            module._parameters["weight"] @ row @ (module.weight.detach() @ row) * 10, module.weight
+        )
+        by_hand += g * min(1.0, 0.5 / float(g.norm()))
+    private.privatise()
+    difference = module.weight.grad - by_hand / 64
+    assert float(difference.std()) == pytest.approx(private.noise * 0.5 / 64, rel=0.1)
+    assert abs(float(difference.mean())) < 4 * float(difference.std()) / math.sqrt(1200)
+
+
+def test_the_noise_is_what_the_accountant_asks_for() -> None:
+    from opacus.accountants import RDPAccountant
+
+    private = Private(torch.nn.Linear(2, 2), settings(delta=1e-5), Memory(torch.randn(1000, 2)))
+    account = RDPAccountant()
+    for _ in range(20):
+        account.step(noise_multiplier=private.noise, sample_rate=0.064)
+    promised = private.promise(20)
+    assert promised["epsilon"] == pytest.approx(account.get_epsilon(1e-5), abs=1e-3)
+    assert 2.9 < promised["epsilon"] <= 3 and promised["delta"] == 1e-5
+    sizes = [len(private.batch()) for _ in range(50)]
+    assert len(set(sizes)) > 1 and np.mean(sizes) == pytest.approx(64, abs=6)
+
+
+def test_a_private_training_promises_and_another_refuses() -> None:
+    data, spec, condition = table(500)
+    family = find_family("any_order")
+    model = family(spec, family.Config(width=32, depth=1), condition)
+    summary = Loop(model, data, settings(steps=5, precision="fp32"), 0).run()
+    assert summary["privacy"]["epsilon"] <= 3 and summary["privacy"]["steps"] == 5
+    forest = find_family("forest")
+    with pytest.raises(InputError, match="Forest cannot promise differential privacy"):
+        Loop(forest(spec, forest.Config(), condition), data, settings(), 0)
+    images, grid, classes = digits()
+    vae = find_family("vae")
+    with pytest.raises(InputError, match="cannot promise"):
+        Loop(vae(grid, vae.Config(), classes), images, settings(), 0)
+    with pytest.raises(InputError, match="counts its steps"):
+        Loop(family(spec, family.Config(), condition), data, settings(steps=None, budget=5.0), 0)
