@@ -20,7 +20,7 @@ from genloom.core.errors import GenloomError
 from genloom.nets import stepping
 from genloom.nets.decoding import Filters, Start, generate
 from genloom.nets.native import library
-from genloom.nets.native.stepping import NativeStepper, supports
+from genloom.nets.native.stepping import NativeStepper, supports, together
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import Transformer
@@ -280,3 +280,20 @@ def test_long_sampling_has_it_compiled_for_the_next_process_and_does_not_wait(
         stack.callback(library._found.cache_clear)
         assert isinstance(stepping.begin(model(), x, Condition(), 10), stepping.Stepper) and not started
         assert isinstance(stepping.begin(model(), x, Condition(), 1000), stepping.Stepper) and len(started) == 1
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_at_different_places_are_read_together(cell: str, compiled: ctypes.CDLL) -> None:
+    net, x = model(cell), text(6, 11)
+    rows = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    with torch.no_grad():
+        alone = [forced(net, x[r], Condition(), p, compiled) for r, p in zip(rows, (1, 5, 9), strict=True)]
+        steps = [
+            NativeStepper(compiled, net, x[r, :p], Condition(), CONTEXT) for r, p in zip(rows, (1, 5, 9), strict=True)
+        ]
+        for t in range(3):
+            logits = together(steps, torch.cat([x[r, s.length] for r, s in zip(rows, steps, strict=True)])[:, None])
+            assert torch.equal(logits, torch.cat([a[:, t + 1] for a in alone]))
+        del steps[1]  # it leaves, the others go on
+        logits = together(steps, torch.cat([x[rows[0], 4], x[rows[2], 12]])[:, None])
+        assert torch.equal(logits, torch.cat([alone[0][:, 4], alone[2][:, 4]]))

@@ -180,7 +180,8 @@ def _tried(path: Path) -> bool:
 def _loaded(path: Path) -> ctypes.CDLL:
     c, pointer, number = ctypes.CDLL(str(path)), ctypes.c_void_p, ctypes.c_int64
     c.genloom_begin.argtypes, c.genloom_begin.restype = [pointer, number, number, pointer], pointer
-    c.genloom_read.argtypes, c.genloom_read.restype = [pointer, pointer, pointer, number, pointer], ctypes.c_bool
+    c.genloom_read.argtypes = [pointer, ctypes.POINTER(pointer), number, pointer, number, pointer]
+    c.genloom_read.restype = number
     c.genloom_end.argtypes, c.genloom_end.restype = [pointer], None
     return c
 
@@ -194,7 +195,7 @@ def _check(c: ctypes.CDLL) -> None:
     model = Model(vocab=vocab, width=width, heads=1, features=width, boundary=-1, token=address, head=address)
     tokens, logits = (ctypes.c_int64 * 2)(2, 1), (ctypes.c_float * vocab)()
     state = c.genloom_begin(ctypes.byref(model), 1, 2, None)
-    c.genloom_read(ctypes.byref(model), state, tokens, 2, logits)
+    c.genloom_read(ctypes.byref(model), (ctypes.c_void_p * 1)(state), 1, tokens, 2, logits)
     c.genloom_end(state)
     root = math.sqrt(sum(v * v for v in table[1]) / width)
     expected = [sum(a * b for a, b in zip(row, table[1], strict=True)) / root for row in table]

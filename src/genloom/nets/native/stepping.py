@@ -22,6 +22,7 @@ from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
+NO_MEMORY = "no memory for {rows} rows of {places} tokens; draw fewer at a time"
 CELLS = {"lstm": 1, "gru": 2}  # 0: a Transformer
 KNOWN = re.compile(
     r"inputs\.(token|label|position|beside\.\d+|tables\.\d+|made_of)\.weight|head\.weight|head_of_parts\.weight"
@@ -62,7 +63,7 @@ class NativeStepper:
         self.places = max(capacity, tokens.shape[1]) if limit is None else min(capacity, limit)
         self.state = library.genloom_begin(self.about, rows, self.places, given)
         if not self.state:
-            raise GenloomError(f"no memory for {rows} rows of {self.places} tokens; draw fewer at a time")
+            raise GenloomError(NO_MEMORY.format(rows=rows, places=self.places))
         weakref.finalize(self, library.genloom_end, self.state)
         self.logits = self._read(tokens)
 
@@ -71,14 +72,7 @@ class NativeStepper:
         return self._read(tokens[:, None])
 
     def _read(self, tokens: Tensor) -> Tensor:
-        tokens = tokens.contiguous()
-        length, out = tokens.shape[1], torch.empty(len(tokens), self.vocab)
-        if self.length + length > self.places and self.bounded:
-            raise IndexError(f"{self.length + length} tokens where {self.places} have a place")
-        if not self.read(self.about, self.state, tokens.data_ptr(), length, out.data_ptr()):
-            raise IndexError(f"a token is outside the vocabulary of {self.vocab}")
-        self.length += length
-        return out
+        return together([self], tokens)
 
     def _given(self, inputs: Inputs, condition: Condition, rows: int) -> int | None:
         """Where the embeddings [B, D] of class and properties stand; None for a model without either. Those of
@@ -135,3 +129,22 @@ class NativeStepper:
         array = np.array(values, np.int64)
         self.kept.append(array)
         return array.ctypes.data
+
+
+def together(steppers: Sequence[NativeStepper], tokens: Tensor) -> Tensor:
+    """tokens [B, P] come next, B the rows of all steppers of one model one after the other -> logits [B, V]. Each is at
+    its own place; its numbers are those that it would have alone."""
+    tokens, first = tokens.contiguous(), steppers[0]
+    length, out = tokens.shape[1], torch.empty(len(tokens), first.vocab)
+    for one in steppers:
+        if one.length + length > one.places and one.bounded:
+            raise IndexError(f"{one.length + length} tokens where {one.places} have a place")
+    states = (ctypes.c_void_p * len(steppers))(*(one.state for one in steppers))
+    outcome = first.read(first.about, states, len(steppers), tokens.data_ptr(), length, out.data_ptr())
+    if outcome == 1:
+        raise IndexError(f"a token is outside the vocabulary of {first.vocab}")
+    if outcome:
+        raise GenloomError(NO_MEMORY.format(rows=len(tokens), places=first.places))
+    for one in steppers:
+        one.length += length
+    return out
