@@ -53,7 +53,7 @@ class NativeStepper:
     def __init__(
         self, library: ctypes.CDLL, model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int
     ) -> None:
-        self.read, self.length, rows = library.genloom_read, 0, len(tokens)
+        self.network, self.read, self.length, rows = model, library.genloom_read, 0, len(tokens)
         self.vocab, self.bounded = len(model.weight), model.body.limit is not None or model.inputs.position is not None
         self.kept: list[object] = []  # what the structure points to
         self.model = self._described(model)
