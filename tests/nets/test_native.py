@@ -302,8 +302,13 @@ def test_rows_at_different_places_are_read_together(cell: str, compiled: ctypes.
         assert torch.equal(logits, torch.cat([alone[0][:, 4], alone[2][:, 4]]))
 
 
+@pytest.mark.parametrize("share", [8, 1])
 @pytest.mark.parametrize("cell", CELLS)
-def test_decoded_together_is_decoded_alone(cell: str, compiled: ctypes.CDLL) -> None:
+def test_decoded_together_is_decoded_alone(
+    cell: str, share: int, compiled: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genloom.nets.native.stepping.SHARE", share)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     net = model(cell)
 
     def make(rows: int, most: int, seed: int, filters: Filters = Filters(), **more: Any) -> Decoding:  # noqa: B008
