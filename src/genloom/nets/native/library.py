@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +60,18 @@ def library() -> ctypes.CDLL | None:
 def kind() -> Kind:
     """Which step this process uses, for models that the compiled one knows."""
     return "torch" if library() is None else "compiled"
+
+
+def prepare(notify: Callable[[str], None]) -> None:
+    """Have the compiled step in this very process, where there can be one: for servers, which run long. notify is told
+    before the compiler is waited for."""
+    path = place()
+    if library() is not None or path is None or _tried(path):
+        return
+    notify("compiling the step that decodes sequences; this happens once")
+    with contextlib.suppress(GenloomError):
+        build()
+    _found.cache_clear()
 
 
 @contextlib.contextmanager
