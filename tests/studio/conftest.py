@@ -29,7 +29,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     (folder / "prose.txt").write_text(PROSE, "utf-8")
     (folder / "names.txt").write_text("\n".join(NAMES), "utf-8")
-    small = {"family": {"width": 16, "depth": 2, "heads": 2, "context": 32, "ngram_rows": 64}}
+    small = {"family": {"cell": "transformer", "width": 16, "depth": 2, "heads": 2, "context": 32, "ngram_rows": 64}}
     tiny = {"family": {"width": 8}, "train": {"batch": 32}}
     genloom.train(folder / "prose.txt", model="autoregressive", steps=30, out=folder / "prose", settings=small)
     genloom.train(folder / "names.txt", model="autoregressive", steps=30, out=folder / "names", settings=small)

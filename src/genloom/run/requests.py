@@ -76,11 +76,11 @@ def ready(run: Run, request: Request, notify: Callable[[str], None] = lambda _: 
     r, family = request, run.family
     if r.n < 1:
         raise InputError(f"the number of samples must be at least 1, got {r.n}")
-    options = {**r.options, "fill": "in place"} if r.known is not None else r.options
-    chosen = validate(family.Options, options, "options")
+    kept = None if r.known is None else _kept(run, r)
+    chosen = validate(family.Options, r.options if kept is None else {**r.options, "fill": "in place"}, "options")
     given = run.asked(r.n, r.properties, r.source, notify)
-    if r.known is not None:
-        known, begin = _kept(run, r), 1
+    if kept is not None:
+        known, begin = kept, 1
     else:
         known = run.known(r.prompt, r.suffix, chosen, notify)
         begin = prompting.columns(family.spec, known)

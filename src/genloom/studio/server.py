@@ -73,6 +73,7 @@ def listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((bare, port))
+        sock.listen(2048)  # so that nobody is refused between now and the first turn of the loop
     except (OSError, OverflowError) as e:
         sock.close()
         raise InputError(
