@@ -482,6 +482,12 @@ def test_sources_decoded_together_are_decoded_as_alone(cell: str, enough: int | 
         assert float(logp) / len(ids) == pytest.approx(float(score[i]), abs=1e-4)
 
 
+def test_the_smallest_temperature_is_that_of_the_most_probable() -> None:
+    logits = torch.randn(3, VOCAB)
+    p = Filters(temperature=5e-324)(logits, torch.empty(3, 0, dtype=torch.long), None)
+    assert torch.equal(p.argmax(1), logits.argmax(1)) and bool((p.sum(1) == 1).all())
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_decoded_together_is_decoded_alone(cell: str) -> None:
     net = model(cell)

@@ -117,7 +117,7 @@ def test_images_are_marked_pictures_of_their_seed(ai: openai.OpenAI, runs: Path)
         ("frequency_penalty", 0.5), ("presence_penalty", 1), ("logit_bias", {"5": 1}), ("best_of", 2), ("echo", True),
         ("suffix", "x"), ("user", "me"), ("temperature", 3), ("n", 0), ("n", 65), ("max_tokens", 5000), ("logprobs", 6),
         ("top_p", 0), ("seed", -1), ("prompt", [1, 2]), ("prompt", "日"), ("options", {"nonsense": 1}), ("model", 5),
-        ("options", {"beams": 4}), ("stop", ["a"] * 5), ("stop", ""), ("stream_options", {"include_usage": True}),
+        ("options", {"beams": 9}), ("stop", ["a"] * 5), ("stop", ""), ("stream_options", {"include_usage": True}),
     ],
 )  # fmt: skip
 def test_what_is_not_supported_is_an_error(client: TestClient, field: str, value: object) -> None:

@@ -23,6 +23,7 @@ from genloom.core.spec import Tokens
 from genloom.nets.sequence import NextToken, Steps
 from genloom.nets.stepping import together
 
+COLD = 1e-6  # below this a temperature is 0: float32 cannot divide by it
 Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
 
 
@@ -60,7 +61,7 @@ class Filters:
             seen = logits.gather(1, tokens)
             changed = torch.where(seen > 0, seen / self.repetition, seen * self.repetition)
             logits = logits.scatter(1, tokens, changed)
-        if self.temperature == 0:
+        if self.temperature < COLD:
             return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
         p = torch.softmax(logits if self.temperature == 1 else logits / self.temperature, 1)
         if self.top_k is not None and self.top_k < p.shape[1]:

@@ -66,9 +66,9 @@ class Ready:
         return None if self.condition.label is None else self.condition.label.tolist()
 
     def alike(self) -> object:
-        """Equal for requests that can be computed together."""
+        """Equal for requests that can be computed together; one that is guided is so alone."""
         given = frozenset(f.name for f in fields(Condition) if getattr(self.condition, f.name) is not None)
-        return self.options.model_dump_json(), given
+        return self.options.model_dump_json(), given, None if self.guide is None else id(self)
 
 
 def ready(run: Run, request: Request, notify: Callable[[str], None] = lambda _: None) -> Ready:
@@ -124,7 +124,11 @@ def sample_together(run: Run, several: Sequence[Ready]) -> list[Tensor]:
     rng = Joined.of([(Rng(r.seed, device=device_of(family)), r.request.n) for r in several])
     out = []
     for offset, count in chunks(family.spec, sum(sizes)):
-        x = family.sample(count, whole[offset : offset + count], rng.between(offset, count), first.options)
+        given, numbers = whole[offset : offset + count], rng.between(offset, count)
+        if isinstance(family, HasSteps):
+            x = family.sample(count, given, numbers, first.options, first.guide)
+        else:
+            x = family.sample(count, given, numbers, first.options)
         check_batch(family.spec, x)
         out.append(x.cpu())
     return list(torch.cat(out).split(sizes))

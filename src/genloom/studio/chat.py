@@ -1,5 +1,6 @@
-"""Conversations as prompts. A run knows no form of conversation of its own unless the person who serves it says one: a
-template in Jinja, as models of transformers have (`chat_template.jinja`)."""
+"""Conversations. A run that was trained on them (`--task chat`) replies to what was said. Another one knows no form of
+conversation unless the person who serves it says one: a template in Jinja, as models of transformers have
+(`chat_template.jinja`), which makes a conversation a prompt."""
 
 from __future__ import annotations
 
@@ -9,8 +10,20 @@ from pathlib import Path
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from genloom.core.errors import InputError
+from genloom.core.errors import InputError, Unreadable
+from genloom.data.dialogues import history, in_order, messages_of
 from genloom.studio.errors import Refused
+
+
+def said(messages: Sequence[Mapping[str, str]]) -> str:
+    """A conversation as runs that were trained on them read it. Raises Refused for roles out of order."""
+    try:
+        turns = in_order(messages_of(messages))
+    except Unreadable as e:
+        raise Refused(400, f"messages: {e}", param="messages") from None
+    if turns[-1].role != "user":
+        raise Refused(400, "messages: the last must be the user's", param="messages")
+    return history(turns)
 
 
 class Template:

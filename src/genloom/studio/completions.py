@@ -17,7 +17,9 @@ from fastapi.responses import JSONResponse, Response
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.spec import Tokens
+from genloom.core.tasks import decoding
 from genloom.run.requests import Request
+from genloom.studio.chat import said
 from genloom.studio.errors import Refused, document
 from genloom.studio.jobs import Done, Job
 from genloom.studio.schemas import ChatRequest, CompletionRequest, TextRequest
@@ -60,13 +62,16 @@ CHAT = Form("chatcmpl", "chat.completion", "chat.completion.chunk", as_message)
 
 @dataclass
 class Asked:
-    """A request for texts. tops: most probable tokens told with each; None: no log-probabilities."""
+    """A request for texts. tops: most probable tokens told with each; None: no log-probabilities. source: what they
+    follow from. task: whose way of drawing is the usual one."""
 
     body: TextRequest
     form: Form
     prompts: list[str]
     most: int | None
     tops: int | None
+    source: str | None = None
+    task: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
     came: float = field(default_factory=time.perf_counter)
@@ -90,9 +95,10 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/chat/completions", response_model=None)
     async def chat(body: ChatRequest, http: HttpRequest) -> Response:
-        """The next message of a conversation, for servers that have a template (`--chat-template`)."""
-        service.shelf.entry(body.model)
-        if service.template is None:
+        """The next message of a conversation: of runs trained with `--task chat`, and of others where the server has a
+        template (`--chat-template`)."""
+        task = service.shelf.entry(body.model).task
+        if task != "chat" and service.template is None:
             raise Refused(
                 400, f"{body.model} was not trained on conversations: use /v1/completions, or serve it with "
                 "--chat-template FILE, which says how its data writes a conversation", param="model",
@@ -101,10 +107,13 @@ def router(service: Service) -> APIRouter:
             raise Refused(400, "top_logprobs: ask for logprobs too", param="top_logprobs")
         if body.max_tokens is not None and body.max_completion_tokens is not None:
             raise Refused(400, "max_tokens: give it or max_completion_tokens, not both", param="max_tokens")
-        prompt = service.template.render([m.plain() for m in body.messages])
+        messages = [m.plain() for m in body.messages]
         tops = (body.top_logprobs or 0) if body.logprobs else None
         most = body.max_completion_tokens or body.max_tokens
-        return await answered(service, Asked(body, CHAT, [prompt], most, tops), http)
+        if task == "chat":
+            return await answered(service, Asked(body, CHAT, [""], most, tops, said(messages), task), http)
+        assert service.template is not None
+        return await answered(service, Asked(body, CHAT, [service.template.render(messages)], most, tops), http)
 
     return routes
 
@@ -119,8 +128,10 @@ async def answered(service: Service, asked: Asked, http: HttpRequest) -> Respons
     try:
         model, jobs = await stack.enter_async_context(service.held(body.model))
         spec = text_of(model)
+        options = body.sampler(asked.most)
+        options = decoding(asked.task, options) if asked.task else options
         for prompt in asked.prompts:
-            request = Request(body.n, None, seed, body.sampler(asked.most), prompt, "", body.stops)
+            request = Request(body.n, None, seed, options, prompt, "", body.stops, None, asked.source)
             told = body.stream or asked.tops is not None
             jobs.append(await service.submit(model, request, told=told, tops=asked.tops or 0))
         if asked.tops is not None and not model.worker.stepwise:
@@ -135,7 +146,7 @@ async def answered(service: Service, asked: Asked, http: HttpRequest) -> Respons
     await stack.aclose()
     count(service, asked, texts)
     answer = asked.document(False, model, seed, choices)
-    return JSONResponse({**answer, "usage": usage(sum(j.ready.begin - 1 for j in jobs), drawn(texts))})
+    return JSONResponse({**answer, "usage": usage(given(model, jobs), drawn(texts))})
 
 
 def text_of(model: Loaded) -> Tokens:
@@ -217,7 +228,7 @@ async def streamed(
                 return
         count(service, asked, texts)
         if wants_usage:
-            yield event([], {"usage": usage(sum(j.ready.begin - 1 for j in jobs), drawn(texts))})
+            yield event([], {"usage": usage(given(model, jobs), drawn(texts))})
         yield "data: [DONE]\n\n"
     finally:
         for task in tasks:
@@ -235,6 +246,13 @@ def failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, GenloomError):
         return document(400 if isinstance(error, InputError) else 500, str(error))
     return document(500, f"an error in genloom itself ({type(error).__name__}); its log says more")
+
+
+def given(model: Loaded, jobs: Sequence[Job]) -> int:
+    """Tokens of the prompts and sources."""
+    total, spec = sum(j.ready.begin - 1 for j in jobs), model.run.condition.source
+    sources = [j.ready.condition.source for j in jobs]
+    return total + sum(int((s[0] != spec.pad).sum()) for s in sources if s is not None and spec is not None)
 
 
 def drawn(texts: Sequence[Reader]) -> int:

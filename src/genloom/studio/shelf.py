@@ -24,7 +24,7 @@ from genloom.studio.worker import Worker
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as it lies on disk. created: seconds since 1970."""
+    """A run as it lies on disk. created: seconds since 1970. task: what its texts are to their sources, "" for none."""
 
     name: str
     path: Path
@@ -33,6 +33,7 @@ class Entry:
     classes: tuple[str, ...]
     bytes: int
     created: int
+    task: str = ""
 
 
 @dataclass
@@ -143,9 +144,10 @@ def entry_of(path: Path) -> Entry:
     try:
         classes: Any = state["condition"]["classes"]
         created = int(weights.stat().st_mtime)
+        task = str((state["condition"].get("source") or {}).get("task") or "")
         return Entry(
             path.resolve().name, path, str(config["kind"]), str(config["model"]), tuple(classes),
-            weights.stat().st_size, created,
+            weights.stat().st_size, created, task,
         )  # fmt: skip
     except (KeyError, TypeError) as e:
         raise InputError(f"the settings in {path} are damaged ({type(e).__name__}: {e}); restore them") from None

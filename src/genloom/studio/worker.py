@@ -94,9 +94,8 @@ class Worker:
                     else:
                         self._sample(events)
                 except Exception as e:  # told to those who wait; the next requests find a working thread
-                    under_way = [job for job, _ in self.decoding.values()] + self.sampling
+                    under_way = [job for job, _ in self.decoding.values()]
                     self.decoding.clear()
-                    self.sampling = []
                     events += [(job, e) for job in under_way]
                 self._average(events)
                 self.tell(events)
@@ -143,7 +142,10 @@ class Worker:
             if job is None:
                 return
             try:
-                self.decoding[id(job)] = (job, decoding_of(self.run, job.ready))
+                if getattr(job.ready.options, "beams", 1) > 1:  # knows no token before its last
+                    self._compute([job], events)
+                else:
+                    self.decoding[id(job)] = (job, decoding_of(self.run, job.ready))
             except GenloomError as e:
                 events.append((job, e))
 
@@ -192,14 +194,21 @@ class Worker:
                 break
             together.append(job)
             rows += job.rows
+        self._compute(together, events)
+
+    def _compute(self, together: list[Job], events: list[tuple[Job, Event]]) -> None:
+        """Whole samples of jobs that are alike; nothing more is told when nobody waits for them."""
         self.sampling = together
-        self.observe(len(together), rows)
+        self.observe(len(together), sum(job.rows for job in together))
         try:
             for job, x in zip(together, sample_together(self.run, [j.ready for j in together]), strict=True):
                 events.append((job, Done(x, ["stop"] * job.rows)))
         except _Gone:
             events += [(job, late) for job in together if (late := _late(job)) is not None]
-        self.sampling = []
+        except Exception as e:
+            events += [(job, e) for job in together]
+        finally:
+            self.sampling = []
 
     def _stop_if_gone(self, module: torch.nn.Module, given: object) -> None:
         """Before every layer: end the computation when nobody waits for it."""
