@@ -12,13 +12,14 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
+import joined
 from genloom.core.batch import Condition, ConditionSpec, SourceSpec
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.guide import Step
 from genloom.core.spec import Tokens
 from genloom.nets.architecture import Architecture, build
 from genloom.nets.beams import beam_search
-from genloom.nets.decoding import Filters, Start, draw, generate
+from genloom.nets.decoding import Decoding, Filters, Start, draw, generate
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.stepping import Embedder, Stepper
@@ -55,7 +56,7 @@ NO_ENDS = Filters(forbidden=torch.tensor([PAD, BOS, EOS]))
 
 def run(net: SequenceModel, begin: Start, u: Tensor, filters: Filters = NO_ENDS, **more: Any) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        steps = list(generate(net, begin, u, filters, **{"eos": EOS, "pad": PAD, **more}))
+        steps = list(generate(Decoding(net, begin, u, filters, **{"eos": EOS, "pad": PAD, **more})))
     return torch.stack([s.tokens for s in steps], 1), torch.stack([s.logp for s in steps], 1)
 
 
@@ -360,7 +361,7 @@ def test_closing_the_iterator_stops_the_work(cell: str, monkeypatch: pytest.Monk
         return step(self, tokens)
 
     monkeypatch.setattr(Stepper, "step", counted)
-    steps: Iterator[Step] = generate(model(cell), start(2), numbers(2, 1000), NO_ENDS, eos=EOS, pad=PAD)
+    steps: Iterator[Step] = generate(Decoding(model(cell), start(2), numbers(2, 1000), NO_ENDS, eos=EOS, pad=PAD))
     with torch.no_grad():
         for _ in range(5):
             next(steps)
@@ -479,3 +480,22 @@ def test_sources_decoded_together_are_decoded_as_alone(cell: str, enough: int | 
         with torch.no_grad():
             logp = torch.log_softmax(net(x[:, :-1], Condition(source=row[None])), 2).gather(2, x[:, 1:, None]).sum()
         assert float(logp) / len(ids) == pytest.approx(float(score[i]), abs=1e-4)
+
+
+def test_the_smallest_temperature_is_that_of_the_most_probable() -> None:
+    logits = torch.randn(3, VOCAB)
+    p = Filters(temperature=5e-324)(logits, torch.empty(3, 0, dtype=torch.long), None)
+    assert torch.equal(p.argmax(1), logits.argmax(1)) and bool((p.sum(1) == 1).all())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_decoded_together_is_decoded_alone(cell: str) -> None:
+    net = model(cell)
+
+    def make(rows: int, most: int, seed: int, filters: Filters = NO_ENDS, **more: Any) -> Decoding:
+        begin = Start(
+            torch.tensor([[BOS, 3 + seed % 3, 5][: 1 + seed % 3]] * rows), torch.ones(rows, 1 + seed % 3).bool()
+        )
+        return Decoding(net, begin, numbers(rows, most, seed), filters, eos=EOS, pad=PAD, **more)
+
+    joined.check(make, lambda **f: Filters(forbidden=torch.tensor([PAD, BOS]), **f))

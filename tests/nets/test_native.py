@@ -15,12 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import joined
 from genloom.core.batch import Condition
 from genloom.core.errors import GenloomError
 from genloom.nets import stepping
-from genloom.nets.decoding import Filters, Start, generate
+from genloom.nets.decoding import Decoding, Filters, Start, generate
 from genloom.nets.native import library
-from genloom.nets.native.stepping import NativeStepper, supports
+from genloom.nets.native.stepping import NativeStepper, supports, together
 from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import Transformer
@@ -125,7 +126,9 @@ def test_a_rows_numbers_are_equal_to_the_last_bit_whatever_is_computed_with_it(
 
 def run(net: SequenceModel, begin: Start, u: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        steps = list(generate(net, begin, u, Filters(forbidden=torch.tensor([PAD, BOS, EOS])), eos=EOS, pad=PAD))
+        steps = list(
+            generate(Decoding(net, begin, u, Filters(forbidden=torch.tensor([PAD, BOS, EOS])), eos=EOS, pad=PAD))
+        )
     return torch.stack([s.tokens for s in steps], 1), torch.stack([s.logp for s in steps], 1)
 
 
@@ -280,3 +283,40 @@ def test_long_sampling_has_it_compiled_for_the_next_process_and_does_not_wait(
         stack.callback(library._found.cache_clear)
         assert isinstance(stepping.begin(model(), x, Condition(), 10), stepping.Stepper) and not started
         assert isinstance(stepping.begin(model(), x, Condition(), 1000), stepping.Stepper) and len(started) == 1
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_at_different_places_are_read_together(cell: str, compiled: ctypes.CDLL) -> None:
+    net, x = model(cell), text(6, 11)
+    rows = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    with torch.no_grad():
+        alone = [forced(net, x[r], Condition(), p, compiled) for r, p in zip(rows, (1, 5, 9), strict=True)]
+        steps = [
+            NativeStepper(compiled, net, x[r, :p], Condition(), CONTEXT) for r, p in zip(rows, (1, 5, 9), strict=True)
+        ]
+        for t in range(3):
+            logits = together(steps, torch.cat([x[r, s.length] for r, s in zip(rows, steps, strict=True)])[:, None])
+            assert torch.equal(logits, torch.cat([a[:, t + 1] for a in alone]))
+        del steps[1]  # it leaves, the others go on
+        logits = together(steps, torch.cat([x[rows[0], 4], x[rows[2], 12]])[:, None])
+        assert torch.equal(logits, torch.cat([alone[0][:, 4], alone[2][:, 4]]))
+
+
+@pytest.mark.parametrize("share", [8, 1])
+@pytest.mark.parametrize("cell", CELLS)
+def test_decoded_together_is_decoded_alone(
+    cell: str, share: int, compiled: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genloom.nets.native.stepping.SHARE", share)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    net = model(cell)
+
+    def make(rows: int, most: int, seed: int, filters: Filters = Filters(), **more: Any) -> Decoding:  # noqa: B008
+        begin = Start(
+            torch.tensor([[BOS, 3 + seed % 3, 5][: 1 + seed % 3]] * rows), torch.ones(rows, 1 + seed % 3).bool()
+        )
+        u = torch.rand(rows, most, generator=torch.Generator().manual_seed(seed))
+        return Decoding(net, begin, u, filters, eos=EOS, pad=PAD, **more)
+
+    joined.check(make, lambda **f: Filters(forbidden=torch.tensor([PAD, BOS]), **f))
+    assert isinstance(net.stepper(torch.tensor([[BOS]]), Condition(), 4), NativeStepper)

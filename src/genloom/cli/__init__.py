@@ -26,6 +26,7 @@ from genloom.cli import (
     pages,
     provenance,
     scoring,
+    serving,
     training,
 )
 from genloom.cli.output import fail, unexpected
@@ -57,6 +58,7 @@ scoring.register(app)
 lookup.register(app)
 pages.register(app)
 provenance.register(app)
+serving.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -7,7 +7,10 @@ draws exactly its rows of what the full batch would draw, so accumulated gradien
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import NoReturn, Self
 
 import numpy as np
 import torch
@@ -104,3 +107,45 @@ class Rng:
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             z ^= z >> np.uint64(31)
         return ((z >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+@dataclass(frozen=True)
+class Joined(Rng):
+    """Draws for the rows of several requests, one after the other: each row has the numbers that it has alone. Only
+    draws `..._each` are known. parts: an Rng and its number of rows."""
+
+    parts: tuple[tuple[Rng, int], ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Rng, int]]) -> Self:
+        return cls(0, device=parts[0][0].device, parts=tuple(parts))
+
+    def between(self, offset: int, count: int) -> Joined:
+        """The same for `count` rows from `offset` on."""
+        ends = accumulate(n for _, n in self.parts)
+        kept = []
+        for (rng, n), end in zip(self.parts, ends, strict=True):
+            begin, stop = max(offset, end - n), min(offset + count, end)
+            if begin < stop:
+                kept.append((replace(rng, offset=rng.offset + begin - (end - n)), stop - begin))
+        return replace(self, parts=tuple(kept))
+
+    def at(self, step: int) -> Joined:
+        return replace(self, parts=tuple((rng.at(step), n) for rng, n in self.parts))
+
+    def fork(self, *name: object) -> Joined:
+        return replace(self, parts=tuple((rng.fork(*name), n) for rng, n in self.parts))
+
+    def generator(self, name: str) -> NoReturn:
+        raise ValueError(f"{name} would depend on what is drawn together")
+
+    def normal_each(self, name: str, n: int, *shape: int) -> Tensor:
+        return torch.cat([rng.normal_each(name, rows, *shape) for rng, rows in self._rows(n)])
+
+    def uniform_each(self, name: str, n: int, *shape: int) -> Tensor:
+        return torch.cat([rng.uniform_each(name, rows, *shape) for rng, rows in self._rows(n)])
+
+    def _rows(self, n: int) -> tuple[tuple[Rng, int], ...]:
+        if n != sum(rows for _, rows in self.parts):
+            raise ValueError(f"{n} rows are drawn of {self.parts}")
+        return self.parts

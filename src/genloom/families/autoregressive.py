@@ -301,21 +301,27 @@ class Autoregressive(Family):
         if options.beams > 1:
             return self._beams(n, condition, options, guide)
         columns = [step.tokens for step in self.steps(n, condition, rng, options, guide)]
-        return self._finished(torch.stack(columns, 1), condition, options)
+        return self.finished(torch.stack(columns, 1), condition, options)
 
     @torch.no_grad()
     def steps(
         self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None = None
     ) -> Iterator[Step]:
         """As HasSteps says. The first step is the first token of every row after bos."""
+        yield from decoding.generate(self.started(n, condition, rng, options, guide))
+
+    def started(
+        self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None = None
+    ) -> decoding.Decoding:
+        """As HasDecoding says."""
         start, most = self._start(n, condition, options)
         uniform = rng.uniform_each("token", n, most)
-        filters = options.filters(self._forbidden(start))
         eos = None if self.tokens.stream else self.tokens.eos
-        mix = self._mix if self.counts is not None else None
-        yield from decoding.generate(
-            self.model, start, uniform, filters, eos=eos, pad=self.tokens.pad, guide=guide, mix=mix
-        )
+        mix, reach = (None, None) if self.counts is None else (self._mix, self.counts.order)
+        return decoding.Decoding(
+            self.model, start, uniform, options.filters(self._forbidden(start)), eos=eos, pad=self.tokens.pad,
+            guide=guide, mix=mix, reach=reach,
+        )  # fmt: skip
 
     def _mix(self, logp: Tensor, tokens: Tensor) -> Tensor:
         """[B, V] log-probabilities with those of the count model after tokens [B, t] mixed in."""
@@ -351,7 +357,7 @@ class Autoregressive(Family):
             tokens = replace(tokens, length=tokens.length + 2)  # the marks take no room from the contents
         return decoding.begin(n, tokens, given, options.max_tokens, device)
 
-    def _finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
+    def finished(self, tokens: Tensor, condition: Condition, options: Autoregressive.Options) -> Tensor:
         """Generated columns [B, T] as the spec says: with bos in front of documents, gaps filled where they were, codes
         decoded."""
         if self.tokenizer is not None:
@@ -375,7 +381,7 @@ class Autoregressive(Family):
             forbidden=self._forbidden(start),
             guide=guide, mix=self._mix if self.counts is not None else None,
         )  # fmt: skip
-        return self._finished(found[:, 1:], condition, options)
+        return self.finished(found[:, 1:], condition, options)
 
 
 def longest_ngram(epochs: float, clock: Clock, most: float) -> int:

@@ -172,18 +172,28 @@ class Pretrained(Family):
             tokens = self._beams(n, condition, options, guide)
         else:
             tokens = torch.stack([step.tokens for step in self.steps(n, condition, rng, options, guide)], 1)
-        return tokens if self.tokens.stream else F.pad(tokens, (1, 0), value=self.tokens.bos)
+        return self.finished(tokens, condition, options)
 
     @torch.no_grad()
     def steps(
         self, n: int, condition: Condition, rng: Rng, options: Pretrained.Options, guide: Guide | None = None
     ) -> Iterator[Step]:
         """As HasSteps says. The first step is the first token of every row after bos."""
+        yield from decoding.generate(self.started(n, condition, rng, options, guide))
+
+    def started(
+        self, n: int, condition: Condition, rng: Rng, options: Pretrained.Options, guide: Guide | None = None
+    ) -> decoding.Decoding:
+        """As HasDecoding says."""
         start, most = self._start(n, condition, options)
-        yield from decoding.generate(
+        return decoding.Decoding(
             self.model, start, rng.uniform_each("token", n, most), options.filters(self._forbidden(start)),
             eos=None if self.tokens.stream else self.tokens.eos, pad=self.tokens.pad, guide=guide,
         )  # fmt: skip
+
+    def finished(self, tokens: Tensor, condition: Condition, options: Pretrained.Options) -> Tensor:
+        """As HasDecoding says."""
+        return tokens if self.tokens.stream else F.pad(tokens, (1, 0), value=self.tokens.bos)
 
     def _forbidden(self, start: decoding.Start) -> Tensor:
         """Padding, and bos of documents or eos of streams, are never drawn."""

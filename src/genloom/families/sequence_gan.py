@@ -246,11 +246,11 @@ class SequenceGAN(Family):
         uniform = rng.uniform("drawn", len(first), self.length - 1)
         start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), Condition(label=label))
         with torch.autocast(first.device.type, enabled=False):
-            steps = decoding.generate(
+            drawn = decoding.Decoding(
                 self.generator, start, uniform, decoding.Filters(forbidden=self._forbidden()), eos=self._eos,
                 pad=self.spec.pad,
             )  # fmt: skip
-            columns = [step.tokens for step in steps]
+            columns = [step.tokens for step in decoding.generate(drawn)]
         self.generator.train()
         return torch.cat([first, torch.stack(columns, 1)], 1)
 
@@ -322,15 +322,19 @@ class SequenceGAN(Family):
         self, n: int, condition: Condition, rng: Rng, options: SequenceGAN.Options, guide: Guide | None = None
     ) -> Tensor:
         columns = [step.tokens for step in self.steps(n, condition, rng, options, guide)]
-        if not self.spec.stream:
-            columns.insert(0, torch.full_like(columns[0], self.spec.bos))
-        return torch.stack(columns, 1)
+        return self.finished(torch.stack(columns, 1), condition, options)
 
     @torch.no_grad()
     def steps(
         self, n: int, condition: Condition, rng: Rng, options: SequenceGAN.Options, guide: Guide | None = None
     ) -> Iterator[Step]:
         """As HasSteps says. The first step is the first token of every row after bos."""
+        yield from decoding.generate(self.started(n, condition, rng, options, guide))
+
+    def started(
+        self, n: int, condition: Condition, rng: Rng, options: SequenceGAN.Options, guide: Guide | None = None
+    ) -> decoding.Decoding:
+        """As HasDecoding says."""
         first = torch.full((n, 1), self.spec.bos, device=self.returned.device)
         label = condition.label if self.classes else None
         if label is None and self.classes:
@@ -339,7 +343,11 @@ class SequenceGAN(Family):
         filters = decoding.Filters(options.temperature, options.top_k, options.top_p, forbidden=self._forbidden())
         model = self.start if options.start and self.kept else self.generator
         start = decoding.Start(first, torch.ones_like(first, dtype=torch.bool), Condition(label=label))
-        yield from decoding.generate(model, start, uniform, filters, eos=self._eos, pad=self.spec.pad, guide=guide)
+        return decoding.Decoding(model, start, uniform, filters, eos=self._eos, pad=self.spec.pad, guide=guide)
+
+    def finished(self, tokens: Tensor, condition: Condition, options: SequenceGAN.Options) -> Tensor:
+        """As HasDecoding says."""
+        return tokens if self.spec.stream else F.pad(tokens, (1, 0), value=self.spec.bos)
 
 
 def generator_of(c: SequenceGAN.Config, spec: Tokens, classes: int, length: int) -> SequenceModel:

@@ -104,6 +104,7 @@ class Music(Modality[Piece]):
     Config = MusicConfig
     forms = (Tokens, Grid)
     extensions = frozenset({".mid", ".midi", ".kar", ".abc"})
+    prompt_is_file = True
 
     def __init__(self, config: MusicConfig, code: Voices | Remi | PianoRoll, notices: tuple[str, ...] = ()) -> None:
         self.config: MusicConfig = config

@@ -6,9 +6,9 @@ Shapes: `B` rows, `t` tokens so far, `V` vocabulary, `P` prompt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,12 @@ from genloom.core.batch import Condition
 from genloom.core.config import Settings, setting
 from genloom.core.errors import GenloomError
 from genloom.core.guide import Guide, Step
+from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
-from genloom.nets.sequence import NextToken
+from genloom.nets.sequence import NextToken, Steps
+from genloom.nets.stepping import together
 
+COLD = 1e-6  # below this a temperature is 0: float32 cannot divide by it
 Mix = Callable[[Tensor, Tensor], Tensor]  # (log-probabilities [B, V], tokens so far [B, t]) -> the same, mixed
 
 
@@ -41,6 +44,11 @@ class Filters:
     repetition: float = 1.0
     forbidden: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
+    def values(self) -> tuple[object, ...]:
+        """Equal for filters that do the same."""
+        forbidden = tuple(self.forbidden.tolist())
+        return self.temperature, self.top_k, self.top_p, self.min_p, self.repetition, forbidden
+
     def __call__(self, logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
         """Probabilities [B, V] to draw from; they need not sum to 1. Raises GenloomError when nothing may follow."""
         if len(self.forbidden):
@@ -53,7 +61,7 @@ class Filters:
             seen = logits.gather(1, tokens)
             changed = torch.where(seen > 0, seen / self.repetition, seen * self.repetition)
             logits = logits.scatter(1, tokens, changed)
-        if self.temperature == 0:
+        if self.temperature < COLD:
             return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
         p = torch.softmax(logits if self.temperature == 1 else logits / self.temperature, 1)
         if self.top_k is not None and self.top_k < p.shape[1]:
@@ -131,62 +139,154 @@ def begin(n: int, spec: Tokens, given: Condition, wanted: int | None, device: to
     return Start(torch.cat([first, known], 1), given_at, asked), longest + room
 
 
-def generate(
-    model: NextToken[Any],
-    start: Start,
-    uniform: Tensor,
-    filters: Filters,
-    *,
-    eos: int | None,
-    pad: int,
-    guide: Guide | None = None,
-    mix: Mix | None = None,
-) -> Iterator[Step]:
-    """Sequences token by token, at most uniform.shape[1] of them after the first column of `start`.
+class Decoding:
+    """Rows that are generated token by token, all at one place: what they are so far, and how they go on.
 
-    uniform [B, M] in [0, 1) decides every draw, so row i depends on its own prompt and numbers alone. Ends early when
-    all rows have. A model with a limited state goes on past it from the second half of what it holds. Raises
-    GenloomError when the model's output is not finite. Closing the iterator stops the work.
+    uniform [B, M] in [0, 1) decides every draw, so row i depends on its own prompt and numbers alone; M is the most
+    tokens after the first column of `start`. Ends early when all rows have. A model with a limited state goes on past
+    it from the second half of what it holds. reach: tokens of the past that `mix` looks at, None for all.
     """
-    model.eval()
-    rows, device, limit = len(start.tokens), start.tokens.device, model.limit
-    place, most = _common_prefix(start.given), uniform.shape[1] + 1
-    tokens = torch.full((rows, max(most, place)), pad, device=device)  # columns from `place` on are to come
-    tokens[:, :place] = start.tokens[:, :place]
-    # What all rows have given goes through the model at once.
-    yield from (Step(t, torch.zeros(rows, device=device)) for t in start.tokens[:, 1:place].unbind(1))
-    if place >= most:
-        return
-    stepper = model.stepper(tokens[:, (0 if limit is None else max(0, place - limit)) : place], start.condition, most)
-    logits, numbers = stepper.logits, uniform.double().unbind(1)
-    ended: Tensor | None = None
-    while True:
-        if not math.isfinite(float(logits.sum())):
-            raise GenloomError("the model's output is not finite: its weights are damaged or its training diverged")
-        sofar = tokens[:, :place]
-        logp = torch.log_softmax(logits, 1)
-        if mix is not None:
-            logits = logp = mix(logp, sofar)
-        allowed = guide.allowed(sofar) if guide is not None else None
-        if allowed is not None and ended is not None:
-            allowed = allowed | ended[:, None]
-        chosen = draw(filters(logits, sofar, allowed), numbers[place - 1])
-        if place < start.tokens.shape[1]:
-            chosen = torch.where(start.given[:, place], start.tokens[:, place], chosen)
+
+    def __init__(
+        self,
+        model: NextToken[Any],
+        start: Start,
+        uniform: Tensor,
+        filters: Filters,
+        *,
+        eos: int | None,
+        pad: int,
+        guide: Guide | None = None,
+        mix: Mix | None = None,
+        reach: int | None = None,
+    ) -> None:
+        model.eval()
+        self.model, self.start, self.filters = model, start, filters
+        self.eos, self.pad, self.guide, self.mix, self.reach = eos, pad, guide, mix, reach
+        rows, device = len(start.tokens), start.tokens.device
+        self.place, self.most = _common_prefix(start.given), uniform.shape[1] + 1
+        # Columns from `place` on are to come.
+        self.tokens = torch.full((rows, max(self.most, self.place)), pad, device=device)
+        self.tokens[:, : self.place] = start.tokens[:, : self.place]
+        self.numbers = uniform.double().unbind(1)
+        self.over = self.place >= self.most
+        self.ended: Tensor | None = None
+        self.logp: Tensor | None = None  # [B, V] log-probabilities from which the newest tokens were drawn
+        self.alike = (filters.values(), mix)  # decodings for which this is equal choose together
+        self._stepper: Steps | None = None
+        self._newest: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def sofar(self) -> Tensor:
+        """[B, t] all tokens until now."""
+        return self.tokens[:, : self.place]
+
+    def _reread(self) -> Tensor | None:
+        """The logits after reading anew, at the beginning or where the state is full; None where it has room."""
+        limit, stepper = self.model.limit, self._stepper
+        if stepper is not None and (limit is None or stepper.length < limit):
+            return None
+        back = self.place if limit is None else limit if stepper is None else max(1, limit // 2)
+        read = self.tokens[:, max(0, self.place - back) : self.place]
+        self._stepper = self.model.stepper(read, self.start.condition, self.most)
+        return self._stepper.logits
+
+    def _allowed(self) -> Tensor | None:
+        allowed = None if self.guide is None else self.guide.allowed(self.sofar)
+        return allowed if allowed is None or self.ended is None else allowed | self.ended[:, None]
+
+    def _accept(self, chosen: Tensor, logp: Tensor) -> Step:
+        """Put chosen [B], drawn from logp [B, V], in their place."""
+        if self.place < self.start.tokens.shape[1]:
+            chosen = torch.where(self.start.given[:, self.place], self.start.tokens[:, self.place], chosen)
         step = logp.gather(1, chosen[:, None])[:, 0]
-        if ended is not None:
-            step, chosen = step.masked_fill(ended, 0.0), chosen.masked_fill(ended, pad)
-        tokens[:, place] = chosen
-        place += 1
-        yield Step(chosen, step)
-        ended = _ended(ended, chosen, eos, guide.finished(tokens[:, :place]) if guide is not None else None)
-        if place >= most or (ended is not None and bool(ended.all())):
-            return
-        if limit is not None and stepper.length >= limit:
-            stepper = model.stepper(tokens[:, place - max(1, limit // 2) : place], start.condition, most)
-            logits = stepper.logits
-        else:
-            logits = stepper.step(chosen)
+        if self.ended is not None:
+            step, chosen = step.masked_fill(self.ended, 0.0), chosen.masked_fill(self.ended, self.pad)
+        self.tokens[:, self.place] = chosen
+        self.place += 1
+        self.logp, self._newest = logp, chosen
+        stop = self.guide.finished(self.sofar) if self.guide is not None else None
+        self.ended = _ended(self.ended, chosen, self.eos, stop)
+        self.over = self.place >= self.most or (self.ended is not None and bool(self.ended.all()))
+        return Step(chosen, step)
+
+
+def advance(decodings: Sequence[Decoding]) -> list[Step]:
+    """One more token of every row of each, computed together: each draws what it would draw alone. None may be over.
+
+    Raises GenloomError when a model's output is not finite.
+    """
+    ready = {k: logits for k, d in enumerate(decodings) if (logits := d._reread()) is not None}
+    others = [k for k in range(len(decodings)) if k not in ready]
+    going = [(d._stepper, d._newest) for k in others for d in [decodings[k]]]
+    ready.update(zip(others, together([s for s, _ in going], [t for _, t in going]), strict=True))  # type: ignore[misc]
+    alike: dict[object, list[int]] = {}
+    for k, d in enumerate(decodings):
+        alike.setdefault(d.alike, []).append(k)
+    steps: dict[int, Step] = {}
+    for group in alike.values():
+        for k, step in zip(group, _choose([decodings[k] for k in group], [ready[k] for k in group]), strict=True):
+            steps[k] = step
+    return [steps[k] for k in range(len(decodings))]
+
+
+def _choose(group: Sequence[Decoding], each: Sequence[Tensor]) -> list[Step]:
+    """The next tokens of decodings that choose alike, of which `each` are the logits [B, V]."""
+    first, sizes = group[0], [len(d) for d in group]
+    logits = each[0] if len(group) == 1 else torch.cat(list(each))
+    if not math.isfinite(float(logits.sum())):
+        raise GenloomError("the model's output is not finite: its weights are damaged or its training diverged")
+    logp = torch.log_softmax(logits, 1)
+    repeats = first.filters.repetition != 1
+    past = _past(group, None if repeats else first.reach) if repeats or first.mix is not None else first.tokens[:, :0]
+    if first.mix is not None:
+        logits = logp = first.mix(logp, past)
+    masks = [d._allowed() for d in group]
+    allowed: Tensor | None = None
+    if any(m is not None for m in masks):
+        free = torch.ones((), dtype=torch.bool, device=logits.device).expand(len(logits), logits.shape[1])
+        parts = free.split(sizes)
+        allowed = torch.cat([part if m is None else m for m, part in zip(masks, parts, strict=True)])
+    numbers = [d.numbers[d.place - 1] for d in group]
+    chosen = draw(first.filters(logits, past, allowed), numbers[0] if len(group) == 1 else torch.cat(numbers))
+    if len(group) == 1:
+        return [first._accept(chosen, logp)]
+    rows = zip(group, chosen.split(sizes), logp.split(sizes), strict=True)
+    return [d._accept(tokens, own) for d, tokens, own in rows]
+
+
+def _past(group: Sequence[Decoding], reach: int | None) -> Tensor:
+    """[B, t] the last `reach` tokens of all rows, padded in front where there are fewer."""
+    longest = max(d.place for d in group)
+    longest = longest if reach is None else min(reach, longest)
+    past = [d.tokens[:, max(0, d.place - longest) : d.place] for d in group]
+    if len(group) == 1:
+        return past[0]
+    return torch.cat([F.pad(t, (longest - t.shape[1], 0), value=group[0].pad) for t in past])
+
+
+def generate(decoding: Decoding) -> Iterator[Step]:
+    """Its steps. What all rows have given comes first. Closing the iterator stops the work."""
+    for given in decoding.sofar.unbind(1)[1:]:
+        yield Step(given, torch.zeros(len(given), device=given.device))
+    while not decoding.over:
+        yield advance([decoding])[0]
+
+
+@runtime_checkable
+class HasDecoding(Protocol):
+    """A family whose samples can be decoded together with those of other requests."""
+
+    def started(self, n: int, condition: Condition, rng: Rng, options: Any, guide: Guide | None = None) -> Decoding:
+        """What `steps` generates, not yet begun. Raises InputError for options with which it is not decoded so."""
+        ...
+
+    def finished(self, tokens: Tensor, condition: Condition, options: Any) -> Tensor:
+        """Samples as the spec says of what was decoded: tokens [B, T] after the first column."""
+        ...
 
 
 def _ended(before: Tensor | None, chosen: Tensor, eos: int | None, stop: Tensor | None) -> Tensor | None:

@@ -10,6 +10,7 @@ Shapes: `B` rows, `D` width, `H` heads, `K` = D / H, `S` tokens that fit, `L` la
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from genloom.core.batch import Condition
 from genloom.nets.lora import effective
 from genloom.nets.native.library import build_aside, library
 from genloom.nets.native.stepping import NativeStepper, supports
+from genloom.nets.native.stepping import together as read_together
 from genloom.nets.sequence import Inputs, SequenceModel, State, Steps
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
@@ -43,6 +45,24 @@ def begin(model: SequenceModel, tokens: Tensor, condition: Condition, capacity: 
         if len(tokens) * capacity >= WORTH:
             build_aside()
     return Stepper(model, tokens, condition, capacity)
+
+
+def together(steppers: Sequence[Steps], tokens: Sequence[Tensor]) -> list[Tensor]:
+    """tokens [B] come next in each -> logits [B, V] of each. Compiled steps of one model are one step; what PyTorch
+    computes is computed one after the other."""
+    out: dict[int, Tensor] = {}
+    groups: dict[int, list[int]] = {}
+    for k, one in enumerate(steppers):
+        if isinstance(one, NativeStepper):
+            groups.setdefault(id(one.network), []).append(k)
+        else:
+            out[k] = one.step(tokens[k])
+    for group in groups.values():
+        natives = [cast(NativeStepper, steppers[k]) for k in group]
+        given = tokens[group[0]] if len(group) == 1 else torch.cat([tokens[k] for k in group])
+        logits = read_together(natives, given[:, None]).split([len(tokens[k]) for k in group])
+        out.update(zip(group, logits, strict=True))
+    return [out[k] for k in range(len(steppers))]
 
 
 class Stepper:

@@ -105,24 +105,45 @@ def cut(text: str, begin: int, stops: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
-def pieces(decode: Callable[[Tensor], str], tokens: Iterator[int], stops: Sequence[str]) -> Iterator[str]:
+class Pieces:
     """The text of tokens as they come. Half a character is held back until it is whole, and what may be the beginning
-    of a stop until it is known not to be."""
-    held: list[int] = []
-    text = ""
+    of a stop until it is known not to be. stopped: a stop has come."""
+
+    def __init__(self, decode: Callable[[Tensor], str], stops: Sequence[str]) -> None:
+        self.decode, self.stops = decode, stops
+        self.held: list[int] = []
+        self.text, self.stopped = "", False
+
+    def feed(self, token: int) -> str:
+        """What can be told once this token has come; nothing more is fed after a stop."""
+        self.held.append(token)
+        piece = self.decode(torch.tensor(self.held))
+        if piece.endswith("\N{REPLACEMENT CHARACTER}") and len(self.held) < 8:
+            return ""
+        self.held, self.text = [], self.text + piece
+        ended = cut(self.text, 0, self.stops)
+        if ended != self.text:
+            self.text, self.stopped = "", True
+            return ended
+        keep = max((k for s in self.stops for k in range(1, len(s)) if self.text.endswith(s[:k])), default=0)
+        ready = self.text[: len(self.text) - keep]
+        self.text = self.text[len(self.text) - keep :]
+        return ready
+
+    def rest(self) -> str:
+        """What was held back until the end."""
+        text, held = self.text, self.held
+        self.text, self.held = "", []
+        return text + (self.decode(torch.tensor(held)) if held else "")
+
+
+def pieces(decode: Callable[[Tensor], str], tokens: Iterator[int], stops: Sequence[str]) -> Iterator[str]:
+    """`Pieces` of tokens, one after the other, without empty ones."""
+    told = Pieces(decode, stops)
     for token in tokens:
-        held.append(token)
-        piece = decode(torch.tensor(held))
-        if piece.endswith("\N{REPLACEMENT CHARACTER}") and len(held) < 8:
-            continue
-        held, text = [], text + piece
-        ended = cut(text, 0, stops)
-        if ended != text:
-            yield ended
+        if piece := told.feed(token):
+            yield piece
+        if told.stopped:
             return
-        keep = max((k for s in stops for k in range(1, len(s)) if text.endswith(s[:k])), default=0)
-        ready, text = text[: len(text) - keep], text[len(text) - keep :]
-        if ready:
-            yield ready
-    if text or held:
-        yield text + (decode(torch.tensor(held)) if held else "")
+    if piece := told.rest():
+        yield piece

@@ -15,6 +15,7 @@ from genloom import __version__
 from genloom.core.errors import GenloomError, InputError
 from genloom.studio import security
 from genloom.studio.errors import Refused, document
+from genloom.studio.metrics import Counted, Metrics
 
 BODY = 8 * 2**20  # bytes of a request, where a route says nothing else
 
@@ -34,9 +35,12 @@ def new_app(
     *,
     title: str = "genloom",
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    counted: Metrics | None = None,
 ) -> Application:
-    """An application of these routes. Bodies are limited to BODY bytes; a route or router that takes files sets its own
-    `max_body_size`. `/health` answers everybody."""
+    """An application of these routes. counted: where requests are counted. `/health` answers everybody.
+
+    Bodies are limited to BODY bytes; a route or router that takes files sets its own `max_body_size`.
+    """
     # The framework's pages of documentation would fetch scripts from elsewhere.
     app = Application(
         title=title, version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan, max_body_size=BODY,
@@ -48,6 +52,8 @@ def new_app(
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(GenloomError, _genloom)
     app.add_exception_handler(Exception, _unexpected)
+    if counted is not None:
+        app.add_middleware(Counted, metrics=counted)
     app.add_api_route("/health", health, methods=["GET"], tags=["server"])
     for router in routers:
         app.include_router(router)

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +60,18 @@ def library() -> ctypes.CDLL | None:
 def kind() -> Kind:
     """Which step this process uses, for models that the compiled one knows."""
     return "torch" if library() is None else "compiled"
+
+
+def prepare(notify: Callable[[str], None]) -> None:
+    """Have the compiled step in this very process, where there can be one: for servers, which run long. notify is told
+    before the compiler is waited for."""
+    path = place()
+    if library() is not None or path is None or _tried(path):
+        return
+    notify("compiling the step that decodes sequences; this happens once")
+    with contextlib.suppress(GenloomError):
+        build()
+    _found.cache_clear()
 
 
 @contextlib.contextmanager
@@ -180,7 +192,8 @@ def _tried(path: Path) -> bool:
 def _loaded(path: Path) -> ctypes.CDLL:
     c, pointer, number = ctypes.CDLL(str(path)), ctypes.c_void_p, ctypes.c_int64
     c.genloom_begin.argtypes, c.genloom_begin.restype = [pointer, number, number, pointer], pointer
-    c.genloom_read.argtypes, c.genloom_read.restype = [pointer, pointer, pointer, number, pointer], ctypes.c_bool
+    c.genloom_read.argtypes = [pointer, ctypes.POINTER(pointer), number, pointer, number, pointer]
+    c.genloom_read.restype = number
     c.genloom_end.argtypes, c.genloom_end.restype = [pointer], None
     return c
 
@@ -194,7 +207,7 @@ def _check(c: ctypes.CDLL) -> None:
     model = Model(vocab=vocab, width=width, heads=1, features=width, boundary=-1, token=address, head=address)
     tokens, logits = (ctypes.c_int64 * 2)(2, 1), (ctypes.c_float * vocab)()
     state = c.genloom_begin(ctypes.byref(model), 1, 2, None)
-    c.genloom_read(ctypes.byref(model), state, tokens, 2, logits)
+    c.genloom_read(ctypes.byref(model), (ctypes.c_void_p * 1)(state), 1, tokens, 2, logits)
     c.genloom_end(state)
     root = math.sqrt(sum(v * v for v in table[1]) / width)
     expected = [sum(a * b for a, b in zip(row, table[1], strict=True)) / root for row in table]

@@ -5,6 +5,9 @@
 //
 // Shapes as there: B rows, D width, H heads, K = D / H, S places, C = places that fit, V vocabulary.
 
+#include <new>
+#include <vector>
+
 #include "arithmetic.h"
 
 // -- the model --------------------------------------------------------------------------------------------------------
@@ -30,12 +33,12 @@ struct Model {
   const float* head;  // [V, features]
 };
 
+// What is known of rows that are at one place. Several are read together, each at its own place.
 struct State {
-  i64 rows, places, seen, pieces;
+  i64 rows, places, seen;
   i64* window;         // [B, reach + 1], the newest token first
   const float* given;  // [B, D] of class and properties; or null
   float *memory, *c;   // keys and values of every layer, row and head; or hidden values [L, B, H]
-  float *h, *first, *z, *wide, *mixed, *scores;
 };
 
 static i64 padded(i64 n) { return (n + W - 1) / W * W; }
@@ -43,7 +46,7 @@ static float* zeros(i64 n) { return static_cast<float*>(std::calloc(n + 16, 4));
 
 void genloom_end(State* s) {
   if (!s) return;
-  void* parts[] = {s->window, s->memory, s->c, s->h, s->first, s->z, s->wide, s->mixed, s->scores, s};
+  void* parts[] = {s->window, s->memory, s->c, s};
   for (void* p : parts) std::free(p);
 }
 
@@ -53,24 +56,46 @@ State* genloom_begin(const Model* m, i64 rows, i64 places, const float* given) {
   if (!s) return nullptr;
   const i64 part = m->cell == TRANSFORMER ? m->width / m->heads : 0;
   s->rows = rows, s->places = padded(places), s->given = given;
-  s->pieces = rows > 64 ? rows : 64;  // rows of the buffers: tokens that are read at once
   const i64 size = m->cell == TRANSFORMER ? m->depth * rows * m->heads * s->places * (part + padded(part))
                                           : m->depth * rows * m->hidden;
-  const i64 wide = m->cell == TRANSFORMER ? 4 * m->width : 4 * m->hidden;
   s->window = static_cast<i64*>(std::calloc(rows * (m->reach + 1), sizeof(i64)));
   s->memory = zeros(size);
-  s->c = zeros(m->cell == LSTM ? size : m->cell == GRU ? 4 * rows * m->hidden : 1);
-  s->h = zeros(s->pieces * m->width);
-  s->first = zeros(s->pieces * m->width);
-  s->z = zeros(s->pieces * m->features);
-  s->wide = zeros(s->pieces * wide);
-  s->mixed = zeros(s->pieces * m->width);
-  s->scores = zeros(s->places);
-  if (s->window && s->memory && s->c && s->h && s->first && s->z && s->wide && s->mixed && s->scores) return s;
+  s->c = zeros(m->cell == LSTM ? size : 1);
+  if (s->window && s->memory && s->c) return s;
   genloom_end(s);
   return nullptr;
 }
 }
+
+// A row of a state.
+struct Row {
+  State* state;
+  i64 row;
+};
+
+// What is computed with, of `pieces` tokens at once; each thread has its own and keeps it.
+struct Work {
+  std::vector<Row> rows;
+  std::vector<float> h, first, z, wide, mixed, scores, own;
+
+  void fit(const Model* m, i64 pieces, i64 places) {
+    const i64 gates = 4 * m->hidden;
+    at_least(h, pieces * m->width);
+    at_least(first, pieces * (m->cell == TRANSFORMER ? m->width : m->hidden));
+    at_least(z, pieces * m->features);
+    at_least(wide, pieces * (m->cell == TRANSFORMER ? 4 * m->width : gates));
+    at_least(mixed, pieces * m->width);
+    at_least(scores, places);
+    at_least(own, m->cell == GRU ? pieces * gates : 0);
+  }
+  // Hidden values of a layer of a recurrent network.
+  float* remembered(i64 i, i64 layer, i64 hidden) const {
+    return rows[i].state->memory + (layer * rows[i].state->rows + rows[i].row) * hidden;
+  }
+  static void at_least(std::vector<float>& v, i64 n) {
+    if (static_cast<i64>(v.size()) < n + 16) v.resize(n + 16);
+  }
+};
 
 static void plus(float* y, const float* x, i64 n, float factor = 1.f) {
   for (i64 i = 0; i < n; i++) y[i] += factor * x[i];
@@ -195,23 +220,25 @@ static void turned(const float* x, const float* turns, i64 part, float factor, f
   }
 }
 
-// e [B * T, D] in s->h, row by row -> features in s->z.
-static void transformer(const Model* m, State* s, i64 length) {
-  const i64 width = m->width, heads = m->heads, part = width / heads, whole = s->rows * length;
-  const i64 for_keys = s->places * part, for_both = for_keys + s->places * padded(part);
+// e [B * T, D] in w.h, row by row -> features in w.z.
+static void transformer(const Model* m, Work& w, i64 length) {
+  const i64 width = m->width, heads = m->heads, part = width / heads, whole = w.rows.size() * length;
   const float scale = m->sharpness / std::sqrt(static_cast<float>(part));
+  float *h = w.h.data(), *z = w.z.data(), *wide = w.wide.data(), *mixed = w.mixed.data();
   for (i64 i = 0; i < whole; i++) {
-    normalised(s->h + i * width, s->h + i * width, width);
-    std::memcpy(s->first + i * width, s->h + i * width, 4 * width);
+    normalised(h + i * width, h + i * width, width);
+    std::memcpy(w.first.data() + i * width, h + i * width, 4 * width);
   }
   for (i64 layer = 0; layer < m->depth; layer++) {
-    const float* const* w = m->layers + 4 * layer;
-    if (m->skip[layer] != 0.f) plus(s->h, s->first, whole * width, m->skip[layer]);
-    for (i64 i = 0; i < whole; i++) normalised(s->h + i * width, s->z + i * width, width);
-    product(s->z, width, w[0], width, s->wide, 3 * width, whole, 3 * width, width, false);
+    const float* const* weights = m->layers + 4 * layer;
+    if (m->skip[layer] != 0.f) plus(h, w.first.data(), whole * width, m->skip[layer]);
+    for (i64 i = 0; i < whole; i++) normalised(h + i * width, z + i * width, width);
+    product(z, width, weights[0], width, wide, 3 * width, whole, 3 * width, width, false);
     for (i64 i = 0; i < whole; i++) {
-      const i64 row = i / length, place = s->seen + i % length;
-      const float *qkv = s->wide + i * 3 * width, *turns = m->turns + place * part;
+      const auto [s, row] = w.rows[i / length];
+      const i64 place = s->seen + i % length, for_keys = s->places * part;
+      const i64 for_both = for_keys + s->places * padded(part);
+      const float *qkv = wide + i * 3 * width, *turns = m->turns + place * part;
       for (i64 head = 0; head < heads; head++) {
         float* keys = s->memory + ((layer * s->rows + row) * heads + head) * for_both;
         float* values = keys + for_keys;
@@ -219,19 +246,19 @@ static void transformer(const Model* m, State* s, i64 length) {
         turned(qkv + head * part, turns, part, scale, q, 1);
         turned(qkv + width + head * part, turns, part, 1.f, keys + place / W * W * part + place % W, W);
         std::memcpy(values + place * padded(part), qkv + 2 * width + head * part, 4 * part);
-        attend(q, keys, values, part, place + 1, s->scores, s->mixed + i * width + head * part);
+        attend(q, keys, values, part, place + 1, w.scores.data(), mixed + i * width + head * part);
       }
     }
-    product(s->mixed, width, w[1], width, s->h, width, whole, width, width, true);
-    for (i64 i = 0; i < whole; i++) normalised(s->h + i * width, s->z + i * width, width);
-    product(s->z, width, w[2], width, s->wide, 4 * width, whole, 4 * width, width, false);
+    product(mixed, width, weights[1], width, h, width, whole, width, width, true);
+    for (i64 i = 0; i < whole; i++) normalised(h + i * width, z + i * width, width);
+    product(z, width, weights[2], width, wide, 4 * width, whole, 4 * width, width, false);
     for (i64 i = 0; i < whole * 4 * width; i++) {
-      const float v = s->wide[i] < 0.f ? 0.f : s->wide[i];  // NaN stays
-      s->wide[i] = v * v;
+      const float v = wide[i] < 0.f ? 0.f : wide[i];  // NaN stays
+      wide[i] = v * v;
     }
-    product(s->wide, 4 * width, w[3], 4 * width, s->h, width, whole, width, 4 * width, true);
+    product(wide, 4 * width, weights[3], 4 * width, h, width, whole, width, 4 * width, true);
   }
-  for (i64 i = 0; i < whole; i++) normalised(s->h + i * width, s->z + i * width, width);
+  for (i64 i = 0; i < whole; i++) normalised(h + i * width, z + i * width, width);
 }
 
 // -- LSTM and GRU -----------------------------------------------------------------------------------------------------
@@ -240,50 +267,53 @@ static void begin_with(float* y, const float* bias, i64 rows, i64 n) {
   for (i64 i = 0; i < rows; i++) std::memcpy(y + i * n, bias, 4 * n);
 }
 
-// e [B, D] in s->h -> features [B, H + D] in s->z.
-static void recurrent(const Model* m, State* s) {
-  const i64 rows = s->rows, hidden = m->hidden, gates = (m->cell == LSTM ? 4 : 3) * hidden;
-  const float* x = s->h;
+// e [B, D] in w.h -> features [B, H + D] in w.z.
+static void recurrent(const Model* m, Work& w) {
+  const i64 rows = w.rows.size(), hidden = m->hidden, gates = (m->cell == LSTM ? 4 : 3) * hidden;
+  const float* x = w.h.data();
+  float *h = w.first.data(), *wide = w.wide.data(), *own = w.own.data();
   i64 width = m->width;
   for (i64 layer = 0; layer < m->depth; layer++) {
-    const float* const* w = m->layers + 4 * layer;
-    float* h = s->memory + layer * rows * hidden;
-    begin_with(s->wide, w[2], rows, gates);
-    product(x, width, w[0], width, s->wide, gates, rows, gates, width, true);
+    const float* const* weights = m->layers + 4 * layer;
+    begin_with(wide, weights[2], rows, gates);
+    product(x, width, weights[0], width, wide, gates, rows, gates, width, true);
+    for (i64 i = 0; i < rows; i++) std::memcpy(h + i * hidden, w.remembered(i, layer, hidden), 4 * hidden);
     if (m->cell == LSTM) {
-      for (i64 i = 0; i < rows; i++) plus(s->wide + i * gates, w[3], gates);
-      product(h, hidden, w[1], hidden, s->wide, gates, rows, gates, hidden, true);
-      float* c = s->c + layer * rows * hidden;
-      for (i64 i = 0; i < rows; i++)
+      for (i64 i = 0; i < rows; i++) plus(wide + i * gates, weights[3], gates);
+      product(h, hidden, weights[1], hidden, wide, gates, rows, gates, hidden, true);
+      for (i64 i = 0; i < rows; i++) {
+        const auto [s, row] = w.rows[i];
+        float* c = s->c + (layer * s->rows + row) * hidden;
         for (i64 k = 0; k < hidden; k += W) {
-          const float* g = s->wide + i * gates + k;
-          float *hi = h + i * hidden + k, *ci = c + i * hidden + k;
+          const float* g = wide + i * gates + k;
           const i64 left = hidden - k;
-          const Vec now = sigmoid(load(g + hidden, left)) * load(ci, left) +
+          const Vec now = sigmoid(load(g + hidden, left)) * load(c + k, left) +
                           sigmoid(load(g, left)) * hyperbolic(load(g + 2 * hidden, left));
-          store(ci, now, left);
-          store(hi, sigmoid(load(g + 3 * hidden, left)) * hyperbolic(now), left);
+          store(c + k, now, left);
+          store(h + i * hidden + k, sigmoid(load(g + 3 * hidden, left)) * hyperbolic(now), left);
         }
+      }
     } else {
-      begin_with(s->c, w[3], rows, gates);
-      product(h, hidden, w[1], hidden, s->c, gates, rows, gates, hidden, true);
+      begin_with(own, weights[3], rows, gates);
+      product(h, hidden, weights[1], hidden, own, gates, rows, gates, hidden, true);
       for (i64 i = 0; i < rows; i++)
         for (i64 k = 0; k < hidden; k += W) {
-          const float *g = s->wide + i * gates + k, *own = s->c + i * gates + k;
+          const float *g = wide + i * gates + k, *mine = own + i * gates + k;
           float* hi = h + i * hidden + k;
           const i64 left = hidden - k;
-          const Vec reset = sigmoid(load(g, left) + load(own, left));
-          const Vec keep = sigmoid(load(g + hidden, left) + load(own + hidden, left));
-          const Vec fresh = hyperbolic(load(g + 2 * hidden, left) + reset * load(own + 2 * hidden, left));
+          const Vec reset = sigmoid(load(g, left) + load(mine, left));
+          const Vec keep = sigmoid(load(g + hidden, left) + load(mine + hidden, left));
+          const Vec fresh = hyperbolic(load(g + 2 * hidden, left) + reset * load(mine + 2 * hidden, left));
           store(hi, (1.f - keep) * fresh + keep * load(hi, left), left);
         }
     }
+    for (i64 i = 0; i < rows; i++) std::memcpy(w.remembered(i, layer, hidden), h + i * hidden, 4 * hidden);
     x = h;
     width = hidden;
   }
   for (i64 i = 0; i < rows; i++) {
-    std::memcpy(s->z + i * m->features, x + i * hidden, 4 * hidden);
-    std::memcpy(s->z + i * m->features + hidden, s->h + i * m->width, 4 * m->width);
+    std::memcpy(w.z.data() + i * m->features, h + i * hidden, 4 * hidden);
+    std::memcpy(w.z.data() + i * m->features + hidden, w.h.data() + i * m->width, 4 * m->width);
   }
 }
 
@@ -291,28 +321,43 @@ static void recurrent(const Model* m, State* s) {
 
 extern "C" {
 
-// tokens [B, length] come next; logits [B, V] of what follows them. False, and nothing done, for a token that is none.
-bool genloom_read(const Model* m, State* s, const i64* tokens, i64 length, float* logits) {
-  for (i64 i = 0; i < s->rows * length; i++)
-    if (tokens[i] < 0 || tokens[i] >= m->vocab) return false;
-  const i64 most = m->cell == TRANSFORMER ? s->pieces / s->rows : 1;
+enum Outcome { DONE, NO_TOKEN, NO_MEMORY };
+
+// tokens [B, length] come next, B the rows of all states one after the other; logits [B, V] of what follows them.
+// Nothing is done for a token that is none.
+i64 genloom_read(const Model* m, State* const* states, i64 count, const i64* tokens, i64 length, float* logits) try {
+  static thread_local Work w;
+  w.rows.clear();
+  i64 places = 0;
+  for (i64 k = 0; k < count; k++) {
+    for (i64 row = 0; row < states[k]->rows; row++) w.rows.push_back({states[k], row});
+    places = states[k]->places > places ? states[k]->places : places;
+  }
+  const i64 rows = w.rows.size();
+  for (i64 i = 0; i < rows * length; i++)
+    if (tokens[i] < 0 || tokens[i] >= m->vocab) return NO_TOKEN;
+  const i64 most = m->cell == TRANSFORMER && rows < 64 ? 64 / rows : 1;  // tokens of a row at once
+  w.fit(m, rows * (most < length ? most : length), places);
   for (i64 begin = 0, now = 0; begin < length; begin += now) {
     now = length - begin < most ? length - begin : most;
-    for (i64 row = 0; row < s->rows; row++)
+    for (i64 i = 0; i < rows; i++)
       for (i64 t = 0; t < now; t++)
-        embed(m, s, row, tokens[row * length + begin + t], s->seen + t, s->h + (row * now + t) * m->width);
+        embed(m, w.rows[i].state, w.rows[i].row, tokens[i * length + begin + t], w.rows[i].state->seen + t,
+              w.h.data() + (i * now + t) * m->width);
     if (m->cell == TRANSFORMER)
-      transformer(m, s, now);
+      transformer(m, w, now);
     else
-      recurrent(m, s);
-    s->seen += now;
+      recurrent(m, w);
+    for (i64 k = 0; k < count; k++) states[k]->seen += now;
     if (begin + now == length) {
-      const float* last = s->z + (now - 1) * m->features;
-      product(last, now * m->features, m->head, m->features, logits, m->vocab, s->rows, m->vocab, m->features, false);
+      const float* last = w.z.data() + (now - 1) * m->features;
+      product(last, now * m->features, m->head, m->features, logits, m->vocab, rows, m->vocab, m->features, false);
     }
   }
   if (m->softcap != 0.f)
-    for (i64 i = 0; i < s->rows * m->vocab; i++) logits[i] = m->softcap * std::tanh(logits[i] / m->softcap);
-  return true;
+    for (i64 i = 0; i < rows * m->vocab; i++) logits[i] = m->softcap * std::tanh(logits[i] / m->softcap);
+  return DONE;
+} catch (const std::bad_alloc&) {
+  return NO_MEMORY;
 }
 }

@@ -6,9 +6,11 @@ Shapes: `B` rows, `P` tokens read at once, `V` vocabulary.
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
@@ -22,6 +24,8 @@ from genloom.nets.recurrent import Recurrent
 from genloom.nets.sequence import Inputs, SequenceModel
 from genloom.nets.transformer import SHARPNESS, Layer, Transformer
 
+SHARE = 8  # rows that are worth a thread
+NO_MEMORY = "no memory for {rows} rows of {places} tokens; draw fewer at a time"
 CELLS = {"lstm": 1, "gru": 2}  # 0: a Transformer
 KNOWN = re.compile(
     r"inputs\.(token|label|position|beside\.\d+|tables\.\d+|made_of)\.weight|head\.weight|head_of_parts\.weight"
@@ -52,7 +56,8 @@ class NativeStepper:
     def __init__(
         self, library: ctypes.CDLL, model: SequenceModel, tokens: Tensor, condition: Condition, capacity: int
     ) -> None:
-        self.read, self.length, rows = library.genloom_read, 0, len(tokens)
+        self.network, self.read, self.length = model, library.genloom_read, 0
+        self.rows = rows = len(tokens)
         self.vocab, self.bounded = len(model.weight), model.body.limit is not None or model.inputs.position is not None
         self.kept: list[object] = []  # what the structure points to
         self.model = self._described(model)
@@ -62,7 +67,7 @@ class NativeStepper:
         self.places = max(capacity, tokens.shape[1]) if limit is None else min(capacity, limit)
         self.state = library.genloom_begin(self.about, rows, self.places, given)
         if not self.state:
-            raise GenloomError(f"no memory for {rows} rows of {self.places} tokens; draw fewer at a time")
+            raise GenloomError(NO_MEMORY.format(rows=rows, places=self.places))
         weakref.finalize(self, library.genloom_end, self.state)
         self.logits = self._read(tokens)
 
@@ -71,14 +76,7 @@ class NativeStepper:
         return self._read(tokens[:, None])
 
     def _read(self, tokens: Tensor) -> Tensor:
-        tokens = tokens.contiguous()
-        length, out = tokens.shape[1], torch.empty(len(tokens), self.vocab)
-        if self.length + length > self.places and self.bounded:
-            raise IndexError(f"{self.length + length} tokens where {self.places} have a place")
-        if not self.read(self.about, self.state, tokens.data_ptr(), length, out.data_ptr()):
-            raise IndexError(f"a token is outside the vocabulary of {self.vocab}")
-        self.length += length
-        return out
+        return together([self], tokens)
 
     def _given(self, inputs: Inputs, condition: Condition, rows: int) -> int | None:
         """Where the embeddings [B, D] of class and properties stand; None for a model without either. Those of
@@ -135,3 +133,52 @@ class NativeStepper:
         array = np.array(values, np.int64)
         self.kept.append(array)
         return array.ctypes.data
+
+
+def together(steppers: Sequence[NativeStepper], tokens: Tensor) -> Tensor:
+    """tokens [B, P] come next, B the rows of all steppers of one model one after the other -> logits [B, V]. Each is at
+    its own place; its numbers are those that it would have alone. Many rows are shared among PyTorch's threads."""
+    tokens, first = tokens.contiguous(), steppers[0]
+    length, out = tokens.shape[1], torch.empty(len(tokens), first.vocab)
+    for one in steppers:
+        if one.length + length > one.places and one.bounded:
+            raise IndexError(f"{one.length + length} tokens where {one.places} have a place")
+    shares = _shares(steppers, min(torch.get_num_threads(), len(tokens) // SHARE))
+    ends = np.cumsum([sum(one.rows for one in share) for share in shares])
+    places = [
+        (share, tokens[end - n : end], out[end - n : end])
+        for share, end, n in zip(shares, ends.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
+    ]
+    others = [_helpers().submit(_read, *place) for place in places[1:]]
+    outcomes = [_read(*places[0]), *(other.result() for other in others)]
+    if 1 in outcomes:
+        raise IndexError(f"a token is outside the vocabulary of {first.vocab}")
+    if any(outcomes):
+        raise GenloomError(NO_MEMORY.format(rows=len(tokens), places=first.places))
+    for one in steppers:
+        one.length += length
+    return out
+
+
+def _read(steppers: Sequence[NativeStepper], tokens: Tensor, out: Tensor) -> int:
+    states = (ctypes.c_void_p * len(steppers))(*(one.state for one in steppers))
+    first = steppers[0]
+    return int(first.read(first.about, states, len(steppers), tokens.data_ptr(), tokens.shape[1], out.data_ptr()))
+
+
+def _shares(steppers: Sequence[NativeStepper], count: int) -> list[list[NativeStepper]]:
+    """At most `count` groups of about equally many rows, in order."""
+    if count < 2 or len(steppers) < 2:
+        return [list(steppers)]
+    total, seen = sum(one.rows for one in steppers), 0
+    groups: dict[int, list[NativeStepper]] = {}
+    for one in steppers:
+        groups.setdefault(seen * count // total, []).append(one)
+        seen += one.rows
+    return list(groups.values())
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads beside the one that asks. The compiled step holds no lock."""
+    return ThreadPoolExecutor(max(1, torch.get_num_threads() - 1), "genloom-step")
