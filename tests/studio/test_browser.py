@@ -165,6 +165,8 @@ def test_the_playground_of_each_kind(browser: Any, played: Workspace, shots: Pat
             ("names", ".batch .text"),
             ("molecules", "canvas.solid, .mono"),
             ("music", "audio"),
+            ("people", ".made table"),
+            ("ruins", "img.sheet"),
         ):
             page = seen.open(f"/runs/{name}/play")
             page.locator("#n").fill("2")
@@ -197,16 +199,18 @@ def test_the_playground_of_each_kind(browser: Any, played: Workspace, shots: Pat
         page = seen.open("/compare")
         page.locator("#chart .uplot").wait_for()
         page.get_by_label("Filter").fill("molec")
-        page.locator("#count", has_text="1 of 5").wait_for()
+        page.locator("#count", has_text="1 of 7").wait_for()
         page.get_by_label("Filter").fill("")
         page.get_by_role("button", name="last loss").click()
-        losses = page.locator("#table tbody tr").evaluate_all("rows => rows.map(r => Number(r.cells[9].innerText))")
+        losses = page.locator("#table tbody tr").evaluate_all(
+            "rows => rows.map(r => r.cells[9].innerText).filter(Boolean).map(Number)"
+        )
         assert losses == sorted(losses)
         page.get_by_role("button", name="Tick none").click()
         page.get_by_label("Curve of music").check()
         page.locator("#legend li", has_text="music").wait_for()
         page.get_by_role("button", name="Tick all of these").click()
-        page.locator("#legend li").nth(4).wait_for()
+        page.locator("#legend li").nth(5).wait_for()
         seen.check("compare")
     finally:
         server.kill()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from genloom.core.config import settings
@@ -355,3 +359,85 @@ def test_names_are_made_fit_for_folders(tmp_path: Path) -> None:
     for bad in ("", "...", "/"):
         with pytest.raises(InputError, match="needs a name"):
             new_name(bad, "run")
+
+
+# -- more that must be refused -----------------------------------------------------------------------
+
+
+def test_without_the_token_no_route_answers(space: Workspace) -> None:
+    rules = security.safety("0.0.0.0", "abcdefghijklmnop-0123", cookie="genloom_studio")
+    app = new_app(rules, [pages(space.root)])
+    routes = [(m, c.path) for c in iter_route_contexts(app.routes) for m in getattr(c, "methods", None) or ()]
+    assert len(routes) > 30
+    with TestClient(app, base_url="http://localhost:7777", follow_redirects=False) as c:
+        for method, path in routes:
+            answer = c.request(method, re.sub(r"{\w+}", "x", path), headers={"host": "localhost:7777"})
+            assert answer.status_code == (200 if path == "/health" else 401), (method, path)
+        assert c.get("/?token=abcdefghijklmnop-0123").status_code == 303  # and then the cookie is enough
+        assert c.get("/").status_code == 200
+
+
+def test_forms_of_the_pages_themselves_are_accepted_and_those_of_others_are_not(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.headers["referrer-policy"] == "same-origin"  # else browsers would send the origin null
+    for origin, status in ((HERE, 303), ("null", 403), ("http://evil.example", 403), ("http://127.0.0.1:8888", 403)):
+        assert client.post("/settings", data={"theme": "dark"}, headers={"origin": origin}).status_code == status
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+
+
+def test_a_decompression_bomb_and_an_archive_that_points_elsewhere_are_refused(
+    client: TestClient, space: Workspace
+) -> None:
+    def dropped(name: str, members: dict[str, bytes]) -> str:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as z:
+            for member, content in members.items():
+                z.writestr(member, content)
+        key = client.post("/data/incoming").json()["key"]
+        client.put(f"/data/incoming/{key}", params={"path": f"{name}.zip"}, content=packed.getvalue())
+        client.post(f"/data/incoming/{key}/end", json={"name": name})
+        finished(Job(space.own / "look" / f"own-{name}"))
+        return client.get(f"/data/own/{name}").text
+
+    assert "out of proportion" in dropped("bomb", {f"{i}.png": bytes(2**26) for i in range(5)})
+    assert "points outside the archive" in dropped("slip", {"../../evil.png": b"x"})
+    assert not (space.root.parent / "evil.png").exists() and not (space.root / "evil.png").exists()
+
+
+def test_a_form_that_is_too_long_is_refused(client: TestClient) -> None:
+    answer = client.post("/new", content=b"data=" + b"x" * 2_000_000, headers=JSON)
+    assert answer.status_code in (400, 413) and "error" in answer.json()
+
+
+# -- the command -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "--token-file"),
+        (["--host", "example.org"], "--host takes an address in numbers"),
+        (["--token-file", "nothing"], "there is no file nothing"),
+        (["--port", "99999"], "65535"),
+        (["file"], "file is not a folder"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    from genloom.cli import _run
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert _run(["studio", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert says in told and len(told.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from genloom.cli import _run
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert _run(["studio", str(tmp_path), "--port", str(port), "--no-browser"]) == 2
+    assert "another studio may run there" in capsys.readouterr().err

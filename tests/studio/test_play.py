@@ -52,7 +52,7 @@ def made(client: TestClient, run: str, **asked: Any) -> dict[str, Any]:
     ("run", "endings"),
     [
         ("digits", {"png"}), ("gan", {"png"}), ("names", {"txt"}), ("molecules", {"sdf", "smi"}),
-        ("music", {"mid", "wav", "png"}),
+        ("music", {"mid", "wav", "png"}), ("ruins", {"txt", "png", "tmx"}),
     ],
 )  # fmt: skip
 def test_each_kind_is_written_in_its_formats_with_marks(
@@ -69,7 +69,7 @@ def test_each_kind_is_written_in_its_formats_with_marks(
         answer = client.get(f"{place}/{name}", params={"download": True})
         assert answer.headers["content-disposition"].startswith("attachment")
         facts = mark.find(answer.content, Path(name).suffix)
-        assert name.endswith(".txt") or (facts is not None and facts["run"] == run), name
+        assert name.endswith((".txt", ".tmx")) or (facts is not None and facts["run"] == run), name
         assert verify(space.own / "made" / run / batch["id"] / name).holds
     with zipfile.ZipFile(io.BytesIO(client.get(f"{place}/all.zip").content)) as z:
         assert set(z.namelist()) == set(names) and any(n.startswith("provenance-") for n in names)
@@ -80,6 +80,25 @@ def test_what_was_drawn_can_be_made_again(client: TestClient, space: Workspace, 
     batch = made(client, run, label="7") if run == "digits" else made(client, run, prompt="an")
     again = reproduce(space.own / "made" / run / batch["id"] / file, space.runs / run)
     assert again.same and again.intact
+
+
+def test_rows_of_a_table_meet_conditions_and_can_be_made_again(client: TestClient, space: Workspace) -> None:
+    batch = made(client, "people", n=30, where="city=A,age>30")
+    path = space.own / "made" / "people" / batch["id"] / "rows.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    assert len(rows) == 31 and all(r[1] == "A" and float(r[0]) > 30 for r in rows[1:])
+    assert reproduce(path, space.runs / "people").same
+    wrong = client.post("/runs/people/play/samples", json={"n": 1, "where": "town=A"})
+    assert wrong.status_code == 400 and "there is no column 'town'" in wrong.json()["error"]["message"]
+
+
+def test_levels_can_be_asked_to_be_playable(client: TestClient, space: Workspace) -> None:
+    run = api.load(space.runs / "ruins")
+    batch = made(client, "ruins", only="playable", repair=True)
+    folder = space.own / "made" / "ruins" / batch["id"]
+    for text in sorted(folder.glob("0*.txt")):
+        assert run.modality.shows_trait("playable", text.read_text().rstrip("\n"))  # type: ignore[attr-defined]
+    assert reproduce(folder / "000001.png", space.runs / "ruins").same
 
 
 def test_wishes_reach_the_model(client: TestClient, space: Workspace) -> None:

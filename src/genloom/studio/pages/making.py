@@ -21,11 +21,13 @@ from genloom.core.config import validate
 from genloom.core.errors import InputError
 from genloom.core.family import HasLatent, HasNoise, HasSteps
 from genloom.core.files import write_atomic
+from genloom.core.modality import HasTraits, Repairs
 from genloom.core.rng import Rng, derive
-from genloom.core.spec import Tokens
+from genloom.core.spec import Row, Tokens
 from genloom.evaluate.traversals import CENTRES, has_latents, traversals
 from genloom.provenance import Mark, light
 from genloom.run.generate import file_part, save_shown
+from genloom.run.rows import write_rows
 from genloom.studio.pages.form import Field, fields, given
 from genloom.studio.pages.workspace import Missing
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from genloom.provenance import Marker
     from genloom.run import Run
 
-MOST, KEPT = 64, 24  # samples at once; batches kept of a run
+MOST, MOST_ROWS, KEPT = 64, 10_000, 24  # samples and rows of a table at once; batches kept of a run
 TEXT, WORDS = 20_000, 4_000  # characters of a text that a page shows, and of what it may ask for
 LATENTS, CODED = 8, 48  # sliders, and samples by which the latents are ranked
 BATCH = "batch.json"
@@ -42,13 +44,17 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a run can be asked for. prompt: samples can be begun with a text. stream: they come piece by piece."""
+    """What a run can be asked for. prompt: samples can be begun with a text. stream: they come piece by piece. where:
+    rows of a table that meet conditions. traits: those that every sample can be made to show, by repairs if need be."""
 
     classes: tuple[str, ...]
     properties: tuple[Property, ...]
     source: bool
     prompt: bool
     stream: bool
+    where: bool
+    traits: tuple[str, ...]
+    repair: bool
     latents: bool
     ways: bool
     options: list[Field]
@@ -64,6 +70,9 @@ def abilities(run: Run) -> Abilities:
         "source" in honoured,
         text,
         text,
+        isinstance(family.spec, Row),
+        tuple(run.modality.traits()) if isinstance(run.modality, HasTraits) else (),
+        isinstance(run.modality, Repairs),
         has_latents(family),
         isinstance(family, HasLatent),
         fields(type(family).Options, ""),
@@ -82,6 +91,9 @@ class Wish:
     stop: tuple[str, ...]
     properties: dict[str, float]
     source: str | None
+    where: str | None = None
+    only: str | None = None
+    repair: bool = False
 
 
 def wish(run: Run, asked: Mapping[str, Any]) -> Wish:
@@ -91,11 +103,19 @@ def wish(run: Run, asked: Mapping[str, Any]) -> Wish:
     validate(type(run.family).Options, options, "options")
     properties = {k: _float(v, k) for k, v in _mapping(asked.get("properties")).items() if str(v).strip()}
     source, prompt = _text(asked.get("source")), _text(asked.get("prompt"))
+    label = str(asked["label"]) if asked.get("label") else None
     return Wish(
-        whole(asked.get("n", 1), "the number of samples", 1, MOST), str(asked["label"]) if asked.get("label") else None,
+        whole(asked.get("n", 1), "the number of samples", 1, most(run)), label,
         whole(asked.get("seed", 0), "the seed", 0, SEEDS), options, prompt if can.prompt else "",
         (_text(asked["stop"]),) if asked.get("stop") else (), properties, source if can.source and source else None,
+        _text(asked.get("where")) or None if can.where else None, str(asked["only"]) if asked.get("only") else None,
+        bool(asked.get("repair")) and can.repair,
     )  # fmt: skip
+
+
+def most(run: Run) -> int:
+    """Samples that can be drawn at once."""
+    return MOST_ROWS if isinstance(run.family.spec, Row) else MOST
 
 
 def whole(value: Any, what: str, low: int, high: int) -> int:
@@ -134,7 +154,7 @@ def _asked(run: Run, w: Wish, grid: bool) -> dict[str, Any]:
     options = validate(type(run.family).Options, w.options, "options").model_dump(mode="json")
     return {
         "n": w.n, "label": w.label, "seed": w.seed, "options": options, "grid": grid, "prompt": w.prompt, "suffix": "",
-        "stop": list(w.stop), "properties": w.properties, "source": w.source,
+        "stop": list(w.stop), "properties": w.properties, "source": w.source, "only": w.only, "repair": w.repair,
     }  # fmt: skip
 
 
@@ -196,12 +216,14 @@ def _write(run: Run, examples: list[Any], folder: Path, labels: Any, marker: Mar
 
 def samples(run: Run, made: Made, w: Wish) -> dict[str, Any]:
     """Draw and write samples: a file each, and all of them as people look at them."""
+    if isinstance(run.family.spec, Row):
+        return _rows(run, made, w)
     notices: list[str] = []
     marker = run.marker("sample", _asked(run, w, False), notify=notices.append)
     labels = run.label_indices(w.label, w.n, w.seed)
     examples = run.sample(
         w.n, label=w.label, seed=w.seed, options=w.options, prompt=w.prompt, stop=w.stop, properties=w.properties,
-        source=w.source, notify=notices.append,
+        source=w.source, only=w.only, repair=w.repair, notify=notices.append,
     )  # fmt: skip
     folder = made.begin()
     _write(run, examples, folder, labels, marker)
@@ -210,6 +232,20 @@ def samples(run: Run, made: Made, w: Wish) -> dict[str, Any]:
     sheet.record(folder)
     texts = [e[:TEXT] for e in examples] if run.modality.shows_text else []
     return made.end(folder, task="sample", asked=_asked(run, w, False), sheet=shown.name, texts=texts, notices=notices)
+
+
+def _rows(run: Run, made: Made, w: Wish) -> dict[str, Any]:
+    """Rows of a table as one file."""
+    options = validate(type(run.family).Options, w.options, "options")
+    told = {"n": w.n, "seed": w.seed, "options": options.model_dump(mode="json"), "where": w.where, "fill": None}
+    notices: list[str] = []
+    marker = run.marker("rows", {**told, "ending": ".csv"}, notify=notices.append)
+    folder = made.begin()
+    write_rows(
+        run, w.n, folder / "rows.csv", marker, where=w.where, seed=w.seed, options=options, notify=notices.append
+    )
+    marker.record(folder)
+    return made.end(folder, task="rows", asked=told, sheet="", texts=[], notices=notices)
 
 
 def streamed(run: Run, made: Made, w: Wish) -> Iterator[dict[str, Any]]:
@@ -254,7 +290,7 @@ def _centre(run: Run, w: Wish) -> tuple[torch.Tensor, torch.Tensor | None, torch
     the class [1]."""
     labels = run.label_indices(w.label, CODED, w.seed)
     label = None if labels is None else labels[:1]
-    device = next(run.family.parameters()).device
+    device = run.family.device
     if isinstance(run.family, HasLatent):
         x, _ = run.sample_tensor(CODED, label=w.label, seed=w.seed)
         return run.family.encode(x[:1].to(device)).float(), x, label

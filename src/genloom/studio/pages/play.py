@@ -21,7 +21,7 @@ from genloom.studio.pages.standing import standing
 from genloom.studio.pages.studio import Studio
 from genloom.studio.security import attachment
 
-TEXTS, PICTURES = 4, 16  # samples asked for when nobody says
+TEXTS, PICTURES, ROWS = 4, 16, 50  # samples asked for when nobody says
 ASIDE = frozenset({"beams", "length_penalty", "fill", "min_p", "repetition", "solver", "guided_from", "guided_until"})
 
 
@@ -49,10 +49,10 @@ def add(router: APIRouter, studio: Studio) -> None:
     @router.get("/runs/{name}/play")
     def play(request: Request, name: str) -> Response:
         run, made = opened(name)
-        can = abilities(run)
+        can, text = abilities(run), run.modality.shows_text
         return page(
-            request, "play.html.j2", run=standing(space, name), can=can, kept=made.names(), most=making.MOST,
-            number=TEXTS if run.modality.shows_text else PICTURES, shows_text=run.modality.shows_text,
+            request, "play.html.j2", run=standing(space, name), can=can, kept=made.names(), most=making.most(run),
+            number=ROWS if can.where else TEXTS if text else PICTURES,
             near=[f for f in can.options if f.name not in ASIDE], far=[f for f in can.options if f.name in ASIDE],
         )  # fmt: skip
 

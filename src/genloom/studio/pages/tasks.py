@@ -58,22 +58,26 @@ def _examples(found: Inspection, folder: Path) -> dict[str, Any] | None:
         return None
     train = found.prepared.train
     rows = np.unique(np.linspace(0, len(train) - 1, EXAMPLES).round().astype(np.int64))
-    examples = [found.prepared.modality.decode(x) for x in train.batch(rows).x]
-    if all(isinstance(e, str) for e in examples):
+    examples = found.prepared.modality.decode_all(train.batch(rows).x)
+    if _texts(examples):
         examples = examples[:8]
     return _shown(found.prepared.modality, examples, folder / "examples")
 
 
+def _texts(examples: Any) -> bool:
+    return isinstance(examples, list | tuple) and all(isinstance(e, str) for e in examples)
+
+
 def _shown(modality: Modality[Any] | None, examples: Any, path: Path) -> dict[str, Any] | None:
-    """{"picture": name} or {"texts": [...]}; None where there is nothing to show."""
-    if not examples:
+    """{"picture": name}, {"texts": [...]} or {"lines": text}; None where there is nothing to show."""
+    if not len(examples):
         return None
-    if modality is None or modality.shows_text:
+    if modality is None or (modality.shows_text and _texts(examples)):
         texts = [e[:EXCERPT] for e in examples if isinstance(e, str)]
         return {"texts": texts} if texts else None
-    picture = modality.show(list(examples), columns=len(examples) if len(examples) < 6 else None)
+    picture = modality.show(examples, columns=len(examples) if len(examples) < 6 else None)
     if isinstance(picture, str):
-        return {"texts": [picture[: 8 * EXCERPT]]}
+        return {"lines": picture[: 8 * EXCERPT]}
     data = io.BytesIO()
     picture.convert("RGB").save(data, "PNG")
     write_atomic(path.with_suffix(".png"), data.getvalue())

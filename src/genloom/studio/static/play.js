@@ -20,7 +20,7 @@ function wish() {
   for (const input of form.querySelectorAll(".options [name]")) if (input.name !== "stop" && input.value) options[input.name] = input.value;
   const properties = {};
   for (const input of form.querySelectorAll("[data-property]")) if (input.value) properties[input.dataset.property] = input.value;
-  return { n: values.n, seed: values.seed, label: values.label, prompt: values.prompt, source: values.source, stop: values.stop, options, properties };
+  return { n: values.n, seed: values.seed, label: values.label, prompt: values.prompt, source: values.source, stop: values.stop, where: values.where, only: values.only, repair: Boolean(values.repair), options, properties };
 }
 
 async function working(act) {
@@ -68,9 +68,10 @@ function follow(sound, roll) {
 async function item(place, name, files) {
   const box = make("figure", { class: "made" });
   const links = make("figcaption", {});
+  const seen = files.some((f) => ["png", "jpg"].includes(ending(f.name))); // then its text need not be
   for (const file of files) {
     const address = `${place}/${encodeURIComponent(file.name)}`;
-    const widget = await Promise.resolve(WIDGETS[ending(file.name)]?.(address, words, `${words.sample} ${name}`)).catch(() => null);
+    const widget = await Promise.resolve(seen && ending(file.name) === "txt" ? null : WIDGETS[ending(file.name)]?.(address, words, `${words.sample} ${name}`)).catch(() => null);
     if (widget) box.append(widget);
     links.append(save(address, file.name), " ");
   }
@@ -84,7 +85,7 @@ async function show(batch, open) {
   const place = `${base}/made/${batch.id}`;
   const asked = batch.asked;
   const title = put(words[batch.task] ?? words.sample, { n: asked.n ?? 1 });
-  const about = [asked.label && `${words.class} ${asked.label}`, put(words.seed, { n: asked.seed }), asked.prompt && `“${asked.prompt.slice(0, 40)}”`].filter(Boolean).join(" · ");
+  const about = [asked.label && `${words.class} ${asked.label}`, put(words.seed, { n: asked.seed }), asked.where, asked.only, asked.prompt && `“${asked.prompt.slice(0, 40)}”`].filter(Boolean).join(" · ");
   const box = make("section", { class: "batch" }, make("div", { class: "head" }, make("h3", {}, title, " ", make("span", { class: "dim" }, about)), make("a", { class: "button small", href: `${place}/all.zip`, download: "" }, words.all)));
   for (const notice of new Set(batch.notices)) box.append(make("p", { class: "note small", lang: "en" }, notice));
   const sheet = batch.files.find((f) => f.name === batch.sheet);

@@ -35,7 +35,7 @@ function show(fresh = false) {
     more.querySelector(".charts").replaceChildren();
   }
   if (!names.length) {
-    curves.replaceChildren(make("p", { class: "dim" }, curves.dataset.empty));
+    curves.replaceChildren(make("p", { class: "dim" }, page.dataset.state === "finished" ? words.at_once : curves.dataset.empty));
     return;
   }
   if (!charts.size) curves.replaceChildren();
@@ -109,7 +109,10 @@ async function seeSample() {
   if (!sheet.hidden) {
     sheet.src = `${address}?v=${version}`;
     sheet.alt = put(words.sheet, { when: caption });
-  } else writing.textContent = await fetch(address).then((a) => a.text());
+  } else {
+    writing.textContent = await fetch(address).then((a) => a.text());
+    writing.classList.toggle("aligned", /\S {2,}\S/.test(writing.textContent.split("\n", 1)[0])); // a table
+  }
 }
 
 time.addEventListener("input", seeSample);
