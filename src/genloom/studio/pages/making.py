@@ -18,6 +18,7 @@ import torch
 
 from genloom.core.batch import Condition, Property
 from genloom.core.config import validate
+from genloom.core.device import device_of
 from genloom.core.errors import InputError
 from genloom.core.family import HasLatent, HasNoise, HasSteps
 from genloom.core.files import write_atomic
@@ -290,7 +291,7 @@ def _centre(run: Run, w: Wish) -> tuple[torch.Tensor, torch.Tensor | None, torch
     the class [1]."""
     labels = run.label_indices(w.label, CODED, w.seed)
     label = None if labels is None else labels[:1]
-    device = run.family.device
+    device = device_of(run.family)
     if isinstance(run.family, HasLatent):
         x, _ = run.sample_tensor(CODED, label=w.label, seed=w.seed)
         return run.family.encode(x[:1].to(device)).float(), x, label

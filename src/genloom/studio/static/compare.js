@@ -82,7 +82,7 @@ by("nobody").addEventListener("click", () => { chosen.clear(); table(); curves()
 
 // -- curves --------------------------------------------------------------------------------------
 
-let chart = null, asked = 0;
+let chart = null, asked = 0, drawn = 0;
 
 async function curves() {
   const turn = ++asked;
@@ -177,7 +177,8 @@ async function plot() {
   if (!points.length) return;
   const found = await post("front", { points, goals: [goal(kx), goal(ky)] });
   const on = new Set(found);
-  const wide = Math.max(280, by("plot").clientWidth), high = 300;
+  drawn = by("plot").clientWidth;
+  const wide = Math.max(280, drawn), high = 300;
   const sx = scale(points.map((p) => p[1]), 56, wide - 14), sy = scale(points.map((p) => p[2]), high - 34, 12);
   const label = (x, y, text, anchor) => svg("text", { x, y, "text-anchor": anchor }, text);
   const line = found.map((n) => points.find((p) => p[0] === n)).map((p) => `${sx.at(p[1])},${sy.at(p[2])}`).join(" ");
@@ -190,6 +191,9 @@ async function plot() {
   by("best").replaceChildren(`${words.best} `, ...found.slice(0, 30).flatMap((n, i) => [i ? ", " : "", make("a", { href: `/runs/${encodeURIComponent(n)}` }, n)]));
 }
 for (const id of ["across", "up"]) by(id).addEventListener("change", plot);
+new ResizeObserver(() => {
+  if (drawn && Math.abs(by("plot").clientWidth - drawn) > 30) plot();
+}).observe(by("plot"));
 
 draw([first]);
 if (first.curves.some((c) => !c.exact)) setTimeout(curves, 4000);
