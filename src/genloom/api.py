@@ -23,6 +23,7 @@ from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import KINDS, Grid, Row, Tokens
 from genloom.core.versions import versions
+from genloom.data.augmenting import augmented
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
@@ -169,6 +170,7 @@ def _job(
     config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
     made = family(prepared.modality.spec, config.family, prepared.condition)
+    augmented(prepared, made.window())  # refuses before anything is written
     if teacher is not None:
         teach(made, teacher)
     filled = None
@@ -264,7 +266,7 @@ def _train(
         job.config.seed,
         checkpoints=folder.resume,
         observers=watching,
-        augment=modality.augment,
+        augment=augmented(job.prepared, job.family.window()),
         draw=lambda family, step, name: draw_grid(
             family, modality, folder.samples / name, finish=finish_of(folder, job.config, step), prepared=job.prepared
         ),
