@@ -32,4 +32,5 @@ def teach(family: Family, teacher: Run) -> None:
     """Let a family learn from a teacher. Raises InputError where they do not go together."""
     if not isinstance(family, Learns):
         raise InputError(f"{type(family).__name__} cannot learn from a teacher; leave --teacher out")
+    assert isinstance(teacher.family, HasPredictions)
     family.learn_from(teacher.family)
