@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from genloom.core.audits import Audits
-from genloom.core.config import RunConfig, TrainConfig, merge, parse_sets, read_toml, resolve
+from genloom.core.config import RunConfig, merge, parse_sets, read_toml, resolve
 from genloom.core.device import peak_memory
 from genloom.core.durations import seconds
 from genloom.core.errors import InputError, Interrupted
@@ -24,6 +23,7 @@ from genloom.core.rng import derive
 from genloom.core.run import CONFIG, STATE, WEIGHTS, RunFolder
 from genloom.core.spec import KINDS, Grid, Row, Tokens
 from genloom.core.versions import versions
+from genloom.data.augmenting import augmented
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
 from genloom.families import find_family
@@ -33,7 +33,9 @@ from genloom.recipes import find_recipe, recipe_for, suited_recipe
 from genloom.run import Run, audits_for, draw_grid, state_of
 from genloom.run.adapters import write_adapter
 from genloom.run.generate import finish_of
+from genloom.run.planning import Plan, timed
 from genloom.run.start import Start, open_start
+from genloom.run.teaching import teach, teacher_of
 
 DEFAULT_BUDGET = 600.0
 PRIVATE_MODEL, PRIVATE_STEPS = "any_order", 3000
@@ -150,6 +152,9 @@ def _job(
     layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
     # Settings are checked before the data is read: a slip should not cost a minute.
     checked = resolve(layers, modality.Config, family.Config)
+    teacher = teacher_of(checked.family)
+    if teacher is not None and state is None:
+        state = teacher.modality.state()
     prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify, state)
     if not isinstance(prepared.modality.spec, family.accepts):
         takes = " or ".join(t.__name__ for t in family.accepts)
@@ -165,6 +170,9 @@ def _job(
     config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
     made = family(prepared.modality.spec, config.family, prepared.condition)
+    augmented(prepared, made.window())  # refuses before anything is written
+    if teacher is not None:
+        teach(made, teacher)
     filled = None
     if start is not None:
         filled = start.fill(made)
@@ -258,7 +266,7 @@ def _train(
         job.config.seed,
         checkpoints=folder.resume,
         observers=watching,
-        augment=modality.augment,
+        augment=augmented(job.prepared, job.family.window()),
         draw=lambda family, step, name: draw_grid(
             family, modality, folder.samples / name, finish=finish_of(folder, job.config, step), prepared=job.prepared
         ),
@@ -342,27 +350,6 @@ def _resumed(
     return folder, job
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a training would be: settings, data, sizes, expected speed."""
-
-    config: RunConfig
-    description: dict[str, Any]
-    seconds_per_step: float
-    steps: int
-    notices: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "config": self.config.model_dump(mode="json"),
-            **self.description,
-            "notices": list(self.notices),
-            "seconds_per_step": round(self.seconds_per_step, 5),
-            "steps": self.steps,
-            "seconds": round(self.steps * self.seconds_per_step, 1),
-        }
-
-
 def plan(
     data: Any,
     *,
@@ -384,20 +371,8 @@ def plan(
         RunFolder.create(Path(out))
     begun = open_start(start) if start is not None else None
     values = _layers(data, model, recipe, budget, steps, settings, config, seed, begun, lora, task)
-    return _timed(_job(data, values, notify or (lambda _: None), begun, begun.state if begun is not None else None))
-
-
-def _timed(job: _Job) -> Plan:
-    """The plan of a job, after a few steps of it."""
-    trial = TrainConfig(**{**job.config.train.model_dump(), "steps": 4, "budget": None, "grids": 0, "compile": False})
-    # The family is this function's own; a copy would lose what is marked on its parameters (core/optim.py).
-    description = job.describe()
-    times = Loop(job.family, job.prepared.train, trial, job.config.seed).time_steps(4)
-    if not times:
-        return Plan(job.config, description, 0.0, 0, tuple(job.prepared.notices))
-    each = statistics.median(times[1:])  # the first also measures the data
-    wanted = job.config.train.steps or max(1, int((job.config.train.budget or 0) / each))
-    return Plan(job.config, description, each, wanted, tuple(job.prepared.notices))
+    job = _job(data, values, notify or (lambda _: None), begun, begun.state if begun is not None else None)
+    return timed(job.config, job.family, job.prepared, job.describe())
 
 
 def inspect(
@@ -432,7 +407,7 @@ def inspect(
     except InputError as e:
         return judged(found, str(e))
     notify("looking for outliers and timing a few steps")
-    odd, plan = unusual(job.prepared), _timed(job)
+    odd, plan = unusual(job.prepared), timed(job.config, job.family, job.prepared, job.describe())
     estimate = estimated(job.prepared, job.family, job.config, plan.seconds_per_step, plan.steps)
     return judged(found, "", [odd] if odd else [], estimate, job.prepared)
 

@@ -49,6 +49,11 @@ def test_sentences_are_translated(cli: Cli, translator: Path, tmp_path: Path) ->
     assert document["schema"] == "genloom.translate/1" and document["texts"] == wanted
     done = cli("translate", translator, "-f", tmp_path / "in.txt", "-o", tmp_path / "out" / "de.txt")
     assert (tmp_path / "out" / "de.txt").read_text("utf-8").splitlines() == wanted and done.code == 0
+    done = cli("translate", translator, "-f", tmp_path / "in.txt", "--pairs", "-o", tmp_path / "back.tsv")
+    assert done.code == 0, done.err
+    back = (tmp_path / "back.tsv").read_text("utf-8")
+    assert back == f"{wanted[0]}\tthe cat eats there\n{wanted[2]}\tthe man sleeps here\n"
+    assert "--pairs needs the file" in cli("translate", translator, "a", "--pairs").err
     assert any("de.txt" in p.read_text("utf-8") for p in (tmp_path / "out").glob("*.json"))  # the record beside it
 
 

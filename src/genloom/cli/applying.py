@@ -31,6 +31,10 @@ def translate(
         Path | None, typer.Option("--file", "-f", metavar="FILE", help="A sentence on each line; - is standard input.")
     ] = None,
     out: Output = None,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Write TRANSLATION<TAB>SENTENCE, to train the other way (back-translation)."),
+    ] = False,
     beams: Beams = None,
     length_penalty: Penalty = None,
     seed: Seed = 0,
@@ -42,7 +46,9 @@ def translate(
     if texts and file is not None:
         raise InputError("give either sentences or --file, not both")
     sources = [line for t in texts for line in t.splitlines()] if texts else _lines(file)
-    _follow("translate", run, sources, out, beams, length_penalty, seed, not no_mark, sets, json)
+    if pairs and out is None:
+        raise InputError("--pairs needs the file to write to: -o back.tsv")
+    _follow("translate", run, sources, out, beams, length_penalty, seed, not no_mark, sets, json, pairs)
 
 
 def summarise(
@@ -68,7 +74,7 @@ def summarise(
 
 def _follow(
     task: str, run: str, sources: list[str], out: Path | None, beams: int | None, penalty: float | None, seed: int,
-    mark: bool, sets: list[str] | None, as_json: bool,
+    mark: bool, sets: list[str] | None, as_json: bool, pairs: bool = False,
 ) -> None:  # fmt: skip
     from genloom.core.config import parse_sets
 
@@ -81,7 +87,10 @@ def _follow(
     texts = method(sources, options=options, seed=seed, notify=say)
     asked = {"seed": seed, "options": options, "source": sources}
     if out is not None:
-        _write(trained, task, asked, texts, out, mark)
+        lines = [" ".join(t.splitlines()) for t in texts]
+        if pairs:
+            lines = [f"{t}\t{s}" for t, s in zip(lines, sources, strict=True) if t.strip()]
+        _write(trained, task, asked, lines, out, mark)
     if as_json:
         where = {} if out is None else {"file": out}
         emit({"schema": f"genloom.{task}/1", "run": trained.path, **asked, "texts": texts, **where})
@@ -91,8 +100,8 @@ def _follow(
         print("\n".join(texts))
 
 
-def _write(run: Run, task: str, asked: dict[str, Any], texts: list[str], out: Path, mark: bool) -> None:
-    """The texts as the lines of one file, with the record of what made them beside it."""
+def _write(run: Run, task: str, asked: dict[str, Any], lines: list[str], out: Path, mark: bool) -> None:
+    """The lines of one file, with the record of what made them beside it."""
     from genloom.core.files import write_atomic
 
     marker = run.marker(task, asked, mark=mark, notify=say)
@@ -101,8 +110,7 @@ def _write(run: Run, task: str, asked: dict[str, Any], texts: list[str], out: Pa
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise InputError(f"{out.parent} cannot be made: {e.strerror or e}; choose another file with -o") from None
-    lines = "".join(" ".join(t.splitlines()) + "\n" for t in texts)
-    write_atomic(out, marker(out, lines.encode()))
+    write_atomic(out, marker(out, "".join(f"{line}\n" for line in lines).encode()))
     marker.record(out.parent)
 
 

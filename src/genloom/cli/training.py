@@ -62,6 +62,10 @@ def train(
         Literal["translate", "summarise", "chat"] | None,
         typer.Option("--task", help="What texts are to their sources: pairs, or conversations as JSON lines."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="RUN", help="Learn what this run expects too.", autocompletion=complete_run),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the stopped training in the run folder.")
     ] = False,
@@ -103,6 +107,8 @@ def train(
         settings = merge(settings, {"modality": table})
     if private:
         settings = merge(settings, {"train": parse_sets(private.split(","))})
+    if teacher is not None:
+        settings = merge(settings, {"family": {"teacher": {"run": teacher}}})
     if stop_on_copying:
         settings = merge(settings, {"train": {"stop_on_copying": True}})
 

@@ -151,6 +151,11 @@ class RunConfig(Settings):
     family: SerializeAsAny[Settings]
     train: TrainConfig = TrainConfig()
 
+    @property
+    def follows(self) -> bool:
+        """Whether the data was prepared on the ground of another run: of its start, or of its teacher."""
+        return bool(self.start or getattr(getattr(self.family, "teacher", None), "run", None))
+
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dictionaries laid over each other, later ones winning."""

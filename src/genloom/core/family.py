@@ -183,6 +183,15 @@ class HasPredictions(HasSurprise, Protocol):
 
 
 @runtime_checkable
+class Learns(Protocol):
+    """A family that can learn what another expects, beside the data."""
+
+    def learn_from(self, teacher: HasPredictions) -> None:
+        """Raises InputError where the two do not fit together. What is said of a teacher is not part of the state."""
+        ...
+
+
+@runtime_checkable
 class HasSteps(Protocol):
     """A family that generates token by token."""
 

@@ -11,7 +11,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from genloom.core.batch import Batch
 from genloom.core.rng import Rng, derive
@@ -121,7 +120,7 @@ class Feed:
         self,
         examples: Examples,
         seed: int,
-        augment: Callable[[Tensor, Rng], Tensor] | None = None,
+        augment: Callable[[Batch, Rng], Batch] | None = None,
         window: Window | None = None,
         tokens: int | None = None,
     ) -> None:
@@ -197,7 +196,7 @@ class Feed:
             batch = self.examples.batch(chosen)
         if self.augment is None:
             return batch
-        return batch.with_x(self.augment(batch.x, Rng(derive(self.seed, "augment"), step=position)))
+        return self.augment(batch, Rng(derive(self.seed, "augment"), step=position))
 
     def take(self, position: int, size: int) -> Batch:
         """The batch of `size` examples (or of `tokens` tokens) at `position`; begins to make the one after it."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from genloom.core import checkpoint as checkpoints
 from genloom.core.audits import Audited, Audits
@@ -58,7 +57,7 @@ class Loop:
         *,
         checkpoints: Path | None = None,
         observers: Sequence[Observer] = (),
-        augment: Callable[[Tensor, Rng], Tensor] | None = None,
+        augment: Callable[[Batch, Rng], Batch] | None = None,
         draw: Callable[[Family, int, str], tuple[Shown, Path]] | None = None,
         held_out: Examples | None = None,
         audits: Audits | None = None,

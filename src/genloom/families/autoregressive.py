@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
 from genloom.core.errors import InputError
-from genloom.core.family import Clock, Family, Stage, Update
+from genloom.core.family import Clock, Family, HasPredictions, Stage, Update
 from genloom.core.feed import Window
 from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
@@ -96,6 +96,7 @@ class Autoregressive(Family):
         )
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
         lora: LoraConfig = LoraConfig()
+        teacher: rows.TeacherConfig = rows.TeacherConfig()
         tokenizer: TokenizerStageConfig = TokenizerStageConfig()
         code_batch: int = setting(64, "Batch of the model of codes of grids.", unit="examples", ge=1)
         optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, table_lr=5e-2, beta2=0.95)
@@ -120,6 +121,7 @@ class Autoregressive(Family):
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
         self._states = CarriedStates()
+        self._teacher: list[Any] = []  # in a list, so that it is no part of this module
         self.classes = len(condition.classes)
         self.tokenizer: Tokenizer | None = None
         if isinstance(spec, Grid):
@@ -225,6 +227,11 @@ class Autoregressive(Family):
         counted = self._counted(inputs, targets)
         loss, nats = self.model.cross_entropy(h, targets, counted, self.config.smoothing)
         logs = {"nats": nats / counted.sum().clamp(min=1)}
+        for teacher in self._teacher:
+            wanted = teacher.to(x.device).eval().predictions(x, batch.condition.only(teacher.honours()))
+            kl = rows.divergence(self.model.logits(h), wanted, counted, self.config.teacher.temperature)
+            logs["divergence"] = kl.detach() / counted.sum().clamp(min=1)
+            loss = torch.lerp(loss, kl, self.config.teacher.share)
         if self.condition.source is not None:
             logs["padding"] = (targets == self.tokens.pad).float().mean()
         yield Update("model", loss / targets.numel(), logs)
@@ -247,6 +254,18 @@ class Autoregressive(Family):
             return None
         begins = x == self.tokens.bos
         return begins.cumsum(1) if bool(begins[:, 1:].any()) else None
+
+    def learn_from(self, teacher: HasPredictions) -> None:
+        """As Learns says: the loss becomes (1 - share) cross-entropy + share KL(teacher || model) (Hinton et al.
+        2015)."""
+        other: Any = teacher
+        if not isinstance(other.spec, Tokens) or other.spec.stream != self.tokens.stream or self.tokenizer is not None:
+            raise InputError("a teacher must be a model of sequences of the same kind, documents or one long text")
+        if other.spec.vocab > self.tokens.vocab or self.config.infill or other.config.infill:
+            raise InputError("a teacher and who learns from it must have the same tokens, both without family.infill")
+        if ("source" in other.honours()) != ("source" in self.honours()):
+            raise InputError("a teacher and who learns from it must both follow from sources, or both not")
+        self._teacher = [other]
 
     def carried(self) -> dict[str, Tensor]:
         return self._states.tensors

@@ -23,6 +23,7 @@ from genloom.core.modality import Fingerprint, Modality
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
 from genloom.data import encoding
+from genloom.data.augmenting import AugmentConfig, changed_ids
 from genloom.data.columns import Asked
 from genloom.data.items import Source, listing
 from genloom.data.pretrained_tokens import PretrainedTokens
@@ -76,6 +77,7 @@ class TextConfig(Settings):
     properties: tuple[str, ...] = setting(
         (), "Numbers measured on each text that samples can be asked for: characters, words, lines."
     )
+    augment: AugmentConfig = AugmentConfig()
 
 
 class Text(Modality[str]):
@@ -245,7 +247,8 @@ class Text(Modality[str]):
         return self.vocabulary.decode(ids[keep])
 
     def augment(self, x: Tensor, rng: Rng) -> Tensor:
-        return x
+        """Sources, or whole texts, changed as the settings say; the longest is no longer after."""
+        return changed_ids(x, self.config.augment, self.vocabulary, rng)
 
     def property_names(self) -> tuple[str, ...]:
         return self.config.properties

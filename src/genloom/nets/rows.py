@@ -11,7 +11,26 @@ import torch
 from torch import Tensor
 
 from genloom.core.batch import Condition, ConditionSpec
+from genloom.core.config import Settings, setting
 from genloom.core.rng import Rng
+
+
+class TeacherConfig(Settings):
+    """Learning what another model expects (Hinton et al. 2015)."""
+
+    run: str | None = setting(None, "Run whose predictions are learned beside the data (--teacher); none: of no one.")
+    share: float = setting(0.5, "Share of the loss that is the divergence from the teacher.", unit="share", ge=0, le=1)
+    temperature: float = setting(1.0, "Above 1 the teacher's unlikely tokens count more.", gt=0)
+
+
+def divergence(logits: Tensor, wanted: Tensor, counted: Tensor, temperature: float) -> Tensor:
+    """Sum over the counted tokens of KL(teacher || model) in nats, both at a temperature, times its square so that its
+    gradients keep their size. logits [B, T, V]; wanted [B, T, W] log-probabilities of the first W tokens; counted bool
+    [B, T]."""
+    own = (logits[counted] / temperature).log_softmax(-1)[:, : wanted.shape[2]]
+    teacher = (wanted[counted] / temperature).log_softmax(-1)
+    kl = torch.where(teacher > -torch.inf, teacher.exp() * (teacher - own), 0.0)
+    return kl.sum() * temperature**2
 
 
 class Shares(Protocol):

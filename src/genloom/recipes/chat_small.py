@@ -23,7 +23,7 @@ def recipe() -> dict[str, Any]:
             "tied": True,
             "dropout": 0.2,
             "drop_source": 0.0,
-            "optimiser": {"lr": 2e-3, "table_lr": 1e-2, "beta2": 0.98, "weight_decay": 0.02},
+            "optimiser": {"kind": "muon", "lr": 3e-3, "table_lr": 1e-2, "beta2": 0.98, "weight_decay": 0.01},
         },
         "train": {"budget": 900.0, "tokens": 8192, "warmup": 100, "validate_times": 12, "patience": 6, "grids": 4},
     }

@@ -138,6 +138,7 @@ def _of_run(origin: str, path: Path) -> Start:
     settings: dict[str, Any] = {"family": run.config.family.model_dump(mode="json")}
     if "lora" in settings["family"]:  # changes that it has are put into its weights
         settings["family"]["lora"]["rank"] = 0
+    settings["family"].pop("teacher", None)
     if not issubclass(modality_cls, Continues):
         settings["modality"] = run.modality.config.model_dump(mode="json")
     return Start(

@@ -375,7 +375,7 @@ class Run(Speaks):
             raise InputError(f"{self.name} was trained on data in memory; say what to compare with: --against DATA")
         if not isinstance(source, Prepared):
             # Other rows of a table are told by the columns and levels that the model knows.
-            keeps = self.config.start or (against is not None and isinstance(self.family.spec, Row))
+            keeps = self.config.follows or (against is not None and isinstance(self.family.spec, Row))
             state = self.modality.state() if keeps else None
             settings = self.modality.config.model_dump()
             source = prepare(source, self.config.kind, settings, self.config.data, notify, state)
