@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT = {"data": "protein-families", "time": "300 s on 2 CPU cores"}
+EXPECT = {
+    "data": "protein-families",
+    "time": "15 min on a small part of 2 busy CPU cores (1,315 steps)",
+    "score": "perplexity per residue 11.9 on held-out proteins; of a position-wise profile 11.1 (9.3 by the columns of "
+    "the alignments): the model is not yet below it",
+}
 
 
 def recipe() -> dict[str, Any]:
@@ -19,7 +24,7 @@ def recipe() -> dict[str, Any]:
             "width": 96, "depth": 3, "context": 160, "ngrams": 3, "ngram_rows": 2**13, "infill": 0.1, "counts": 0.4,
             "count_order": 7,
         },
-        "train": {"budget": 300.0, "batch": 16},
+        "train": {"budget": 900.0, "batch": 16},
     }  # fmt: skip
 
 
