@@ -122,12 +122,12 @@ def test_curves_of_many_or_of_strangers_are_refused(client: TestClient) -> None:
 
 def test_what_was_put_off_is_read_by_one_thread_that_ends(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "LONG", 100)
-    monkeypatch.setattr(curves, "PUT_OFF", 0.1)
+    monkeypatch.setattr(curves, "PUT_OFF", 2.0)
     kept, before = Curves(space.own / "curves"), threading.active_count()
     names = ["quick", "slow", "worse"]
     assert not any(kept.of(space.runs / n).exact for n in names * 3)
     assert threading.active_count() <= before + 1
     begun = time.monotonic()
     while not all(kept.of(space.runs / n).exact for n in names) or threading.active_count() > before:
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
         time.sleep(0.05)

@@ -19,7 +19,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from genloom.core.config import settings
+from genloom.core.config import DataConfig, TrainConfig, settings
 from genloom.core.errors import InputError
 from genloom.families import find_family
 from genloom.modalities import find_modality
@@ -83,6 +83,16 @@ def test_both_languages_put_the_same_values_in() -> None:
         held = {language: set(re.findall(r"\{\w*\}", text)) for language, text in told.items()}
         assert held["en"] == held["zh"], key
         assert told["zh"].strip() and told["en"].strip(), key
+
+
+def test_meanings_of_settings_are_those_of_settings_that_there_are() -> None:
+    known = {f.name for n in ("flow", "autoregressive", "vae") for f in fields(find_family(n).Options, "")}
+    for section, config in (("data", DataConfig), ("train", TrainConfig), ("modality", find_modality("image").Config)):
+        known |= {f.name for f in fields(config, section)}
+    told = {k.removeprefix("setting.") for k in words.catalogue() if k.startswith("setting.")}
+    assert told <= {k.replace(".", "_") for k in known}
+    assert words.Words("en").find("setting.train_batch", "own") == "own"
+    assert words.Words("zh").find("setting.train_batch", "own") == "每步的样本数。"
 
 
 @pytest.mark.parametrize(

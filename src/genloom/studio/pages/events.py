@@ -68,7 +68,7 @@ def news(space: Workspace, name: str, place: Place) -> tuple[Place, list[tuple[s
         with open(log, "rb") as f:
             f.seek(cut)
             text = f.read(size - cut).decode("utf-8", "replace")
-        told.append(("log", {"text": text, "from": cut, "new": begin == 0 or cut > begin}))
+        told.append(("log", {"text": text, "to": size, "new": begin == 0 or cut > begin}))
         place = replace(place, log=size)
     drawn = [asdict(d) for d in samples_of(run)]
     digest = _digest(json.dumps([d["name"] for d in drawn]).encode())

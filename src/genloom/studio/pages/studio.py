@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import threading
+import time
 from pathlib import Path
 
 from genloom.studio.pages.curves import Curves
 from genloom.studio.pages.standing import all_standings
 from genloom.studio.pages.workspace import Workspace
+
+GIVEN_UP = 24 * 3600.0  # seconds after which an upload that did not end is taken for given up
 
 
 class Studio:
@@ -20,6 +24,9 @@ class Studio:
         threading.Thread(target=self._warm, daemon=True).start()
 
     def _warm(self) -> None:
-        """Do early what takes seconds: look at all runs once, import torch."""
+        """Tidy away uploads given up long ago, and do early what takes seconds: look at all runs, import torch."""
+        for old in (self.space.own / "incoming").glob("*"):
+            if old.stat().st_mtime < time.time() - GIVEN_UP:
+                shutil.rmtree(old, ignore_errors=True)
         all_standings(self.space)
         importlib.import_module("genloom.api")

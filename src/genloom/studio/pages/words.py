@@ -36,9 +36,9 @@ class Words:
         return catalogue()[key][self.language].format(**values)
 
     def find(self, key: str, otherwise: str = "") -> str:
-        """The words called `key` where the catalogue has them: names of plug-ins are not in it."""
-        entry = catalogue().get(key)
-        return entry[self.language] if entry else otherwise
+        """The words called `key` where the catalogue has them: names of plug-ins are not in it, and some are "-"."""
+        told = catalogue().get(key, {}).get(self.language, "-")
+        return otherwise if told == "-" else told
 
     def section(self, name: str) -> dict[str, str]:
         """All words of a section by their names in it, for scripts."""

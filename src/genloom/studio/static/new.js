@@ -17,6 +17,11 @@ form.addEventListener("change", (event) => {
   location.replace(`/new?${query}`);
 });
 
+// A second click must not start a second training.
+const start = form.querySelector("button.main");
+form.addEventListener("submit", () => { if (start) start.disabled = true; });
+addEventListener("pageshow", () => { if (start) start.disabled = false; });
+
 const focus = sessionStorage.getItem("focus");
 if (focus) {
   scrollTo(0, Number(sessionStorage.getItem("scroll")));

@@ -163,7 +163,11 @@ function stateIs(s) {
   if (before !== s.state && ["running", "preparing", "stopping"].includes(before) && ["finished", "stopped", "failed"].includes(s.state)) location.reload();
 }
 
+let logTo = Number(page.dataset.logTo);
+
 function logIs(piece) {
+  if (piece.to <= logTo && !piece.new) return; // heard already
+  logTo = piece.to;
   const bottom = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   log.textContent = (piece.new ? "" : log.textContent) + piece.text;
   if (bottom) log.scrollTop = log.scrollHeight;
@@ -171,14 +175,26 @@ function logIs(piece) {
 
 // -- events --------------------------------------------------------------------------------------
 
-const place = await fetchCurves();
-const source = new EventSource(`${base}/events?after=${place}`);
-const on = (kind, act) => source.addEventListener(kind, (event) => act(JSON.parse(event.data)));
-on("history", append);
-on("reset", fetchCurves);
-on("samples", samplesAre);
-on("state", stateIs);
-on("log", logIs);
+const acts = { history: append, reset: fetchCurves, samples: samplesAre, state: stateIs, log: logIs };
+let place = await fetchCurves();
+let source = null;
+
+function listen() {
+  source = new EventSource(`${base}/events?after=${place}`);
+  for (const [kind, act] of Object.entries(acts)) {
+    source.addEventListener(kind, (event) => {
+      place = event.lastEventId || place;
+      act(JSON.parse(event.data));
+    });
+  }
+}
+
+// A page that nobody sees listens to nothing: browsers open few connections to a server at once.
+document.addEventListener("visibilitychange", () => {
+  source?.close();
+  if (!document.hidden) listen();
+});
+if (!document.hidden) listen();
 
 const judging = document.getElementById("judging");
 if (judging.dataset.alive === "true") {
