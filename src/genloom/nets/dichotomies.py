@@ -155,13 +155,14 @@ class _Fit:
         self, given: Floats, codes: Codes, categories: list[int], config: BoostConfig, threads: int, seed: int
     ) -> None:
         self.codes, self.config, self.threads, self.seed = codes, config, threads, seed
+        least = min(config.least, max(5, len(codes) // 50))
         self.side = min(config.side, max(10, len(codes) // 20))
         self.questions: list[tuple[int, ...]] = []
         self.shares: list[float] = []
         self.models: list[str] = []
         self.params = {
             "objective": "binary", "learning_rate": config.rate, "num_leaves": config.leaves,
-            "min_data_in_leaf": min(config.least, max(5, len(codes) // 50)), "lambda_l2": 1.0, "feature_pre_filter": False, "verbose": -1,
+            "min_data_in_leaf": least, "lambda_l2": 1.0, "feature_pre_filter": False, "verbose": -1,
             "num_threads": threads, "seed": seed, "deterministic": True, "force_row_wise": True,
         }  # fmt: skip
         self.data: Any = None
