@@ -183,6 +183,7 @@ def nearer(made: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame) -> float
 def quality(made: pd.DataFrame, train: pd.DataFrame) -> float:
     """SDMetrics' overall score: the mean of column shapes and pair trends."""
     from scipy.stats import ks_2samp
+    from scipy.stats.contingency import association
 
     def shares(a: Any, b: Any) -> float:
         return float(1 - a.subtract(b, fill_value=0).abs().sum() / 2)
@@ -197,11 +198,12 @@ def quality(made: pd.DataFrame, train: pd.DataFrame) -> float:
         for c in numbers(train):
             own[c] = np.digitize(frame[c], np.histogram_bin_edges(frame[c]))
         binned.append(own)
-    trends = []
+    trends = []  # of pairs that have to do with each other among real rows, as SDMetrics has it
     for a, b in itertools.combinations(train.columns, 2):
         if a in numbers(train) and b in numbers(train):
-            trends.append(1 - abs(train[a].corr(train[b]) - made[a].corr(made[b])) / 2)
-        else:
+            if abs(train[a].corr(train[b])) > 0.5:
+                trends.append(1 - abs(train[a].corr(train[b]) - made[a].corr(made[b])) / 2)
+        elif association(pd.crosstab(binned[0][a], binned[0][b]).to_numpy(), "cramer") > 0.3:
             trends.append(shares(*(f.groupby([a, b], observed=True).size() / len(f) for f in binned)))
     return float((np.mean(shapes) + np.nanmean(trends)) / 2)
 

@@ -12,6 +12,7 @@ import pytest
 pd = pytest.importorskip("pandas")
 from genloom.core.config import DataConfig  # noqa: E402
 from genloom.core.errors import InputError  # noqa: E402
+from genloom.data import rows  # noqa: E402
 from genloom.data.frames import open_frame  # noqa: E402
 from genloom.data.kinds import find_kind  # noqa: E402
 from genloom.data.prepare import prepare  # noqa: E402
@@ -122,3 +123,14 @@ def test_what_is_a_table(tmp_path: Path) -> None:
     long = put(tmp_path / "d.csv", "stars,said\n5," + "a long story " * 9 + "\n3," + "another story " * 9 + "\n")
     assert [find_kind(p) for p in (numbers, words, review, long)] == ["table", "table", "text", "text"]
     assert find_kind(pd.DataFrame({"a": [1]})) == "table" and find_kind("sqlite:///x.db") == "table"
+
+
+def test_named_tables_need_no_download_and_keep_their_split() -> None:
+    wine = reading("wine")
+    assert wine.frame.shape == (178, 14) and set(wine.frame["grower"]) == {"class_0", "class_1", "class_2"}
+    assert find_kind("wine") == "table"
+    given = np.repeat([0, 2], [150, 28]).astype(np.int8)
+    source = open_frame("wine", DataConfig())
+    builder = rows.RowBuilder(source, None, None, DataConfig(validation=0.0), print)  # type: ignore[arg-type]
+    codes = builder._divided(rows.row_digests(wine.frame), given)
+    assert (codes == given).all()

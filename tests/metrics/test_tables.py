@@ -50,6 +50,8 @@ def test_trends_are_of_contingency_tables_and_correlations() -> None:
     x = draw.normal(size=(4000, 2))
     one, two = pd.DataFrame({"p": x[:, 0], "q": x[:, 0]}), pd.DataFrame({"p": x[:, 0], "q": -x[:, 0]})
     assert pair_trends(one, two)["p", "q"] == pytest.approx(0)
+    weak = pd.DataFrame({"p": x[:, 0], "q": x[:, 1], "r": x[:, 0] + 0.1 * x[:, 1]})
+    assert list(pair_trends(weak, weak)) == [("p", "r")]  # what has nothing to do with each other does not count
     bins = pd.DataFrame({"n": [0.0, 10, 0, 10], "c": ["u", "v", "u", "v"]})
     assert pair_trends(bins, bins.assign(c=["v", "u", "v", "u"]))["n", "c"] == pytest.approx(0)
 

@@ -106,6 +106,10 @@ def sample(
     if where or fill or trained.config.kind == "table":
         from genloom.cli.rows import write
 
+        others = {"--label": label, "--grid": grid, "--prompt": prompt, "--suffix": suffix, "--stop": stop,
+                  "--property": property_, "--source": sources, "--known": known, "--stream": stream}  # fmt: skip
+        if wrong := [name for name, value in others.items() if value]:
+            raise InputError(f"{wrong[0]} is not for rows of tables; ask for them by --where or --fill")
         write(trained, n, out, where, fill, {"seed": seed, "options": options}, not no_mark, json)
         return
     is_text = trained.modality.shows_text and not grid

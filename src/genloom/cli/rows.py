@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from genloom.cli.output import emit, say
 from genloom.core.config import validate
 from genloom.core.files import sha256_of
-from genloom.data.written import ENDINGS, to_text
+from genloom.data.written import to_text
 
 if TYPE_CHECKING:
     from genloom.run import Run
@@ -43,7 +43,7 @@ def write(
             sys.stdout.write(to_text(cells, ",", True, formulas=False).decode("utf-8", "replace"))
         return
     path = run.folder.samples / f"seed-{asked['seed']}" if out is None else out
-    path = path if path.suffix.lower() in ENDINGS else path / "rows.csv"
+    path = path if path.suffix else path / "rows.csv"
     marker = run.marker("rows", {**told, "ending": path.suffix.lower()}, mark=mark, notify=say)
     shown = _Progress()
     write_rows(

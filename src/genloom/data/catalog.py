@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import cache_root
-from genloom.data import catalog_music, catalog_proteins
+from genloom.data import catalog_music, catalog_proteins, catalog_tables
 from genloom.data.catalog_files import GITHUB, Entry, Remote, at, fetch, known_digest, local
 from genloom.data.catalog_levels import SETS as LEVELS
 from genloom.data.catalog_molecules import MOLECULES
@@ -59,6 +59,14 @@ def open_texts(name: str, wishes: Wishes) -> Source:
     if entry.texts is None:
         raise InputError(_other(entry))
     return replace(entry.texts(entry, wishes), name=name, modality=entry.modality)
+
+
+def open_table(name: str) -> Source:
+    """The source of a named table. Raises as `open_named`."""
+    entry = _entry(name)
+    if entry.table is None:
+        raise InputError(_other(entry))
+    return replace(entry.table(entry), name=name, modality=entry.modality)
 
 
 def _other(entry: Entry) -> str:
@@ -282,5 +290,6 @@ _SETS = (
     ),
 )
 _ENTRIES = {
-    entry.name: entry for entry in (*_SETS, *SETS, *LEVELS, *MOLECULES, *catalog_music.SETS, *catalog_proteins.SETS)
+    entry.name: entry
+    for entry in (*_SETS, *SETS, *LEVELS, *MOLECULES, *catalog_music.SETS, *catalog_proteins.SETS, *catalog_tables.SETS)
 }

@@ -34,8 +34,8 @@ class Remote:
 
 @dataclass(frozen=True)
 class Entry:
-    """A named set. examples and classes as the whole set has them; home: where it is described. open or texts: how its
-    files are read. folder: below $GENLOOM_DATA, if it is not called like the set.
+    """A named set. examples and classes as the whole set has them; home: where it is described. open, texts or table:
+    how its files are read. folder: below $GENLOOM_DATA, if it is not called like the set.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Entry:
     modality: str = "image"
     note: str = ""
     texts: Callable[[Entry, Wishes], Source] | None = None
+    table: Callable[[Entry], Source] | None = None
     folder: str = ""
 
 

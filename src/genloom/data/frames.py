@@ -10,18 +10,19 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genloom.core.config import DataConfig
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import sha256_of
-from genloom.data import columns
+from genloom.data import catalog, columns
 from genloom.data.blobs import file_blob, head_of
 from genloom.data.cells import LONG
 from genloom.data.encoding import HEAD, detect
@@ -52,7 +53,8 @@ def pandas() -> Any:
 @dataclass(frozen=True)
 class Reading:
     """A table as it was read. typed: its columns have types of their own; else every cell is text. lost: (origin,
-    reason) of rows that do not fit. first: number of the first row, for people."""
+    reason) of rows that do not fit. first: number of the first row, for people. given: each row's split (0 train, 1
+    validation, 2 test) where the data say it."""
 
     frame: pd.DataFrame
     typed: bool
@@ -60,6 +62,7 @@ class Reading:
     first: int = 1
     lost: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
+    given: NDArray[np.int8] | None = None
 
 
 def is_tabular(path: Path) -> bool:
@@ -119,6 +122,8 @@ def open_frame(data: Any, where: DataConfig, query: str | None = None, sheet: st
 
         return Source(name, _frame_digest(read().frame), lambda: _items(read()))
     path = Path(data).expanduser()
+    if isinstance(data, str) and not path.exists() and data in catalog.catalog_names():
+        return catalog.open_table(data)
     if not path.is_file():
         raise InputError(f"there is no table {path}" if not path.exists() else f"{path} is a folder, not a table")
     digest = hashlib.sha256(f"{sha256_of(path)} {query} {sheet}".encode()).hexdigest()
@@ -129,6 +134,11 @@ def open_frame(data: Any, where: DataConfig, query: str | None = None, sheet: st
     if ending in SHEETS:
         return Source(clean(path.stem), digest, lambda: _items(_of_sheet(path, sheet)))
     return Source(clean(path.stem), digest, lambda: _items(how(path)))
+
+
+def source_of(name: str, digest: str, read: Callable[[], Reading]) -> Source:
+    """The source of a table that is read when it is asked for."""
+    return Source(name, digest, lambda: _items(read()))
 
 
 def _items(reading: Reading) -> Items:

@@ -52,7 +52,7 @@ class RowBuilder(Builder):
                 "thousands"
             )
         digests = row_digests(frame)
-        codes = self._divided(digests)
+        codes = self._divided(digests, reading.given)
         modality = self._chosen(reading, np.flatnonzero(codes == TRAIN))
         assert isinstance(modality, Frames)
         self.notices += modality.notices
@@ -94,16 +94,19 @@ class RowBuilder(Builder):
             )
         return [f"{count(len(reading.lost), 'row')} of {total:,} left out: {shown}"]
 
-    def _divided(self, digests: NDArray[np.uint64]) -> NDArray[np.int8]:
+    def _divided(self, digests: NDArray[np.uint64], given: NDArray[np.int8] | None) -> NDArray[np.int8]:
         """[N] the split of each row, by its contents; equal rows stay together."""
         groups = same(digests)
         alike = len(groups) - len(np.unique(groups))
         if alike:
-            self.notices.append(f"{count(alike, 'row')} equal another; equal rows stay on one side of the split")
+            self.notices.append(
+                f"{count(alike, 'row')} equal another"
+                + ("; equal rows stay on one side of the split" if given is None else "")
+            )
         places = (digests[:, 0] >> np.uint64(11)).astype(np.float64) / 2**53
         shares = Shares(self.config.validation, self.config.test)
-        nothing = np.full(len(groups), -1, np.int8)
-        return assign_exact(places, groups, nothing, np.zeros(len(groups), np.int64), shares)
+        known = np.full(len(groups), -1, np.int8) if given is None else given
+        return assign_exact(places, groups, known, np.zeros(len(groups), np.int64), shares)
 
     def _chosen(self, reading: Reading, train: NDArray[np.int64]) -> Modality[Any]:
         cls: Any = self.cls

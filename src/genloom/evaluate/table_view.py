@@ -119,8 +119,9 @@ def _overlay(column: Mapping[str, Any]) -> Markup:
         f'<figure class="chart"><svg viewBox="0 0 {width} {height + foot}" width="{width}" role="img" '
         f'aria-label="{words}"><g fill="{SHADE}" opacity=".55">{"".join(bars)}</g>'
         f'<path d="{"".join(marks)}" stroke="{LINE}" stroke-width="2.5" fill="none"/>'
-        f'<g fill="{INK}" font-size="7"><text x="0" y="{height + 12}">{escape(shown[0])}</text>'
-        f'<text x="{width}" y="{height + 12}" text-anchor="end">{escape(shown[1])}</text></g></svg>'
+        f'<g fill="{INK}"><text x="0" y="{height + 12}" style="font-size:8px">{escape(shown[0])}</text>'
+        f'<text x="{width}" y="{height + 12}" text-anchor="end" style="font-size:8px">{escape(shown[1])}</text>'
+        "</g></svg>"
         f"<figcaption>{words}</figcaption></figure>"
     )
 
@@ -131,10 +132,13 @@ def heat(view: Mapping[str, Any]) -> Markup | None:
     names, table = found.get("names", []), found.get("difference", [])
     if len(names) < 2:
         return None
-    cell, left = 30, 150
+    cell, left = 46, 150
     size, parts = cell * len(names), []
     for i, row in enumerate(table):
-        parts.append(f'<text x="{left - 6}" y="{i * cell + 19}" text-anchor="end">{escape(names[i][:22])}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{i * cell + 27}" text-anchor="end" style="font-size:12px">'
+            f"{escape(names[i][:22])}</text>"
+        )
         for j, value in enumerate(row):
             if i == j:
                 continue
@@ -143,10 +147,12 @@ def heat(view: Mapping[str, Any]) -> Markup | None:
             parts.append(
                 f'<rect x="{left + j * cell}" y="{i * cell}" width="{cell - 2}" height="{cell - 2}" fill="{color}" '
                 f'fill-opacity="{shade:.2f}" stroke="{SHADE}" stroke-opacity=".4"><title>{title}</title></rect>'
-                f'<text x="{left + j * cell + cell / 2 - 1}" y="{i * cell + 18}" text-anchor="middle" font-size="8">'
+                f'<text x="{left + j * cell + cell / 2 - 1}" y="{i * cell + 26}" text-anchor="middle" '
+                f'style="font-size:11px">'
                 f"{value:+.2f}</text>"
             )
     return Markup(
-        f'<svg viewBox="0 0 {left + size} {size}" width="{left + size}" role="img" aria-label="differences of '
-        f'correlations" fill="{INK}" font-size="11">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {left + size} {size}" style="width:{left + size}px;max-width:none" role="img" '
+        f'aria-label="differences of '
+        f'correlations" fill="{INK}">{"".join(parts)}</svg>'
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOLDS, TREES = 3, 100
 SHOWN_LEVELS = 30  # of a category that have a feature of their own; the others share one
 MOST_PAIRS = 1_000
+CORRELATED, ASSOCIATED = 0.5, 0.3  # Pearson's correlation and Cramer's V from which a pair has to do with each other
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -54,21 +55,32 @@ def column_shapes(real: pd.DataFrame, made: pd.DataFrame) -> dict[str, float]:
 
 
 def pair_trends(real: pd.DataFrame, made: pd.DataFrame, seed: int = 0) -> dict[tuple[str, str], float]:
-    """Of each pair of columns, how alike what they have to do with each other is, 0 to 1; of many pairs a part."""
+    """Of each pair of columns that have to do with each other among real rows (as SDMetrics says it; of all where none
+    have), how alike that is, 0 to 1. Of many pairs a part."""
     pairs = list(combinations(real.columns, 2))
     if len(pairs) > MOST_PAIRS:
         order = np.random.Generator(np.random.PCG64(seed)).permutation(len(pairs))[:MOST_PAIRS]
         pairs = [pairs[i] for i in sorted(order)]
     bins = [_binned(frame) for frame in (real, made)]
-    out = {}
+    every, strong = {}, set()
     for a, b in pairs:
         if is_number(real[a]) and is_number(real[b]):
             one, two = correlation(real, a, b), correlation(made, a, b)
-            out[a, b] = 1 - abs(one - two) / 2
+            every[a, b], strength = 1 - abs(one - two) / 2, abs(one) / CORRELATED
         else:
             shares = [frame.groupby([a, b], observed=True).size() / len(frame) for frame in bins]
-            out[a, b] = float(1 - shares[0].subtract(shares[1], fill_value=0).abs().sum() / 2)
-    return out
+            every[a, b] = float(1 - shares[0].subtract(shares[1], fill_value=0).abs().sum() / 2)
+            strength = _cramer(shares[0].unstack(fill_value=0).to_numpy() * len(real)) / ASSOCIATED
+        if strength > 1:
+            strong.add((a, b))
+    return {pair: every[pair] for pair in pairs if pair in strong} if strong else every
+
+
+def _cramer(counts: NDArray[np.float64]) -> float:
+    """Cramer's V of a contingency table."""
+    from scipy.stats.contingency import association
+
+    return float(association(np.round(counts).astype(np.int64), "cramer")) if min(counts.shape) > 1 else 0.0
 
 
 def correlation(frame: pd.DataFrame, a: str, b: str) -> float:

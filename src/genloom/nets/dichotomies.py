@@ -34,8 +34,16 @@ class BoostConfig(Settings):
     trees: int = setting(40, "Trees of a classifier with many rows.", ge=1)
     rate: float = setting(0.1, "Learning rate of boosting.", gt=0)
     leaves: int = setting(15, "Leaves of a tree.", ge=2)
-    least: int = setting(20, "Fewest rows of a leaf: fewer copy more.", unit="rows", ge=1)
-    side: int = setting(50, "Rows on the smaller side from which a question has a classifier.", unit="rows", ge=1)
+    least: int = setting(
+        20,
+        "Fewest rows of a leaf: fewer copy more. In tables of under 1,000 rows a fiftieth of them.",
+        unit="rows",
+        ge=1,
+    )
+    side: int = setting(
+        50, "Rows on the smaller side from which a question has a classifier; of under 1,000 rows a twentieth.",
+        unit="rows", ge=1,
+    )  # fmt: skip
     depth: int = setting(8, "Questions after one another that have classifiers.", ge=1)
     rows: int = setting(200_000, "Most rows that a classifier learns from.", unit="rows", ge=100)
 
@@ -147,12 +155,14 @@ class _Fit:
         self, given: Floats, codes: Codes, categories: list[int], config: BoostConfig, threads: int, seed: int
     ) -> None:
         self.codes, self.config, self.threads, self.seed = codes, config, threads, seed
+        least = min(config.least, max(5, len(codes) // 50))
+        self.side = min(config.side, max(10, len(codes) // 20))
         self.questions: list[tuple[int, ...]] = []
         self.shares: list[float] = []
         self.models: list[str] = []
         self.params = {
             "objective": "binary", "learning_rate": config.rate, "num_leaves": config.leaves,
-            "min_data_in_leaf": config.least, "lambda_l2": 1.0, "feature_pre_filter": False, "verbose": -1,
+            "min_data_in_leaf": least, "lambda_l2": 1.0, "feature_pre_filter": False, "verbose": -1,
             "num_threads": threads, "seed": seed, "deterministic": True, "force_row_wise": True,
         }  # fmt: skip
         self.data: Any = None
@@ -175,8 +185,8 @@ class _Fit:
         split = 1 + int(np.argmin(np.abs(2 * np.cumsum(times)[:-1] - len(rows))))
         above = self.codes[rows] >= low + split
         smaller = min(int(above.sum()), len(rows) - int(above.sum()))
-        if self.data is None or smaller < self.config.side or depth >= self.config.depth:
-            if self.data is None or len(rows) < 4 * self.config.side or depth >= self.config.depth:
+        if self.data is None or smaller < self.side or depth >= self.config.depth:
+            if self.data is None or len(rows) < 4 * self.side or depth >= self.config.depth:
                 self.questions.append((low, low, high, TABLE, len(self.shares), 0))
                 self.shares += np.maximum(times, TINY).astype(float).tolist()
                 return
