@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,6 +36,10 @@ def optimise(
     similar_to: Annotated[
         str | None, typer.Option("--similar-to", metavar="EXAMPLE", help="What samples shall resemble, as a SMILES.")
     ] = None,
+    loss: Annotated[
+        Literal["regression", "reinforce"],
+        typer.Option("--loss", help="Regression finds rare examples (REINVENT); reinforce makes all better."),
+    ] = "regression",
     calls: Annotated[int, typer.Option("--calls", min=64, help="Examples that are scored at most.")] = 10_000,
     best: Annotated[int, typer.Option("--best", min=1, max=1000, help="The best that are written as files.")] = 20,
     seed: Seed = 0,
@@ -65,11 +69,11 @@ def optimise(
                 f"{_mean(found, BEST):.3f}  valid {1 - found.invalid / max(1, tried):.0%}"
             )
 
-    found = search(trained.family, trained.modality, goal, Pace(calls=calls), seed, say, progress)
+    found = search(trained.family, trained.modality, goal, Pace(calls=calls, loss=loss), seed, say, progress)
     chosen = found.best(best)
     asked = {
         "maximise": maximise or [], "minimise": minimise or [], "keep": keep or [], "similar_to": similar_to,
-        "calls": calls, "seed": seed,
+        "calls": calls, "loss": loss, "seed": seed,
     }  # fmt: skip
     kept = sum(c.kept for c in found.calls)
     if goal.bounds and not kept:

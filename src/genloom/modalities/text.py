@@ -19,7 +19,7 @@ from torch import Tensor
 from genloom.core.config import DataConfig, Settings, setting, unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
-from genloom.core.modality import Fingerprint, Modality
+from genloom.core.modality import Fingerprint, Modality, Score
 from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
 from genloom.data import encoding
@@ -43,6 +43,7 @@ from genloom.data.vocabulary import (
     batched,
     points,
 )
+from genloom.data.wording import MEASURES, SCORES, likeness
 from genloom.metrics.writing import TextInspector
 
 LOOKED_AT, LOOKED_LENGTH = 200, 2000  # texts and their characters on which a foreign tokenizer is tried
@@ -257,6 +258,15 @@ class Text(Modality[str]):
         """Code points, words (signs left out; characters of unspaced scripts) and lines that are not blank."""
         return {name: float(MEASURES[name](example)) for name in self.config.properties}
 
+    def scores(self) -> Mapping[str, Score]:
+        return SCORES
+
+    def identity(self, example: str) -> str | None:
+        return example if example.strip() else None
+
+    def similarity(self, text: str) -> Callable[[str], float]:
+        return likeness(text)
+
     @classmethod
     def inspector(cls, config: Settings) -> TextInspector:
         unit = getattr(config, "unit", "auto")
@@ -353,17 +363,6 @@ class Text(Modality[str]):
         kept = state["vocabulary"]
         kind = PretrainedTokens if kept["kind"] == PretrainedTokens.kind else KINDS[kept["kind"]]
         return cls(TextConfig(**state["config"]), kind.from_state(kept["state"]), state["length"])
-
-
-def _words(text: str) -> int:
-    return sum(unit[0].isalnum() for unit in units().findall(text))
-
-
-MEASURES: dict[str, Callable[[str], int]] = {
-    "characters": len,
-    "words": _words,
-    "lines": lambda text: sum(bool(line.strip()) for line in text.split("\n")),
-}
 
 
 class _Both:

@@ -2,7 +2,9 @@
 
 REINVENT (Olivecrona et al. 2017): the loss of a sample is (log p(x) + sigma * score(x) - log q(x))^2, in which p is the
 model as it was trained and q the one that moves. Replay (Blaschke et al. 2020): the best samples so far are learnt from
-again at every step. Batches as in the benchmark of Gao et al. 2022.
+again at every step. Batches as in the benchmark of Gao et al. 2022. Or, for sequences that are no rare finds but
+shall be better on average, REINFORCE (Williams 1992): advantage * -log q(x), the advantage being the score less
+beta * (log q(x) - log p(x)) and less the mean of the other samples (leave-one-out, Kool et al. 2019).
 
 Shapes: `B` samples of a step, `T` tokens.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +38,8 @@ STALE = 60  # steps without a new valid example after which nothing more is expe
 @dataclass(frozen=True)
 class Pace:
     """How fast a model is moved. sigma: nats that a score of 1 is worth. batch, replay: new and remembered samples of a
-    step. memory: remembered in all. calls: examples scored at most."""
+    step. memory: remembered in all. calls: examples scored at most. loss: as the module says; beta: what a nat away
+    from the model as it was trained costs, with reinforce."""
 
     calls: int = 10_000
     sigma: float = 120.0
@@ -44,6 +47,8 @@ class Pace:
     replay: int = 24
     memory: int = 100
     lr: float = 5e-4
+    loss: Literal["regression", "reinforce"] = "regression"
+    beta: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,15 @@ def optimise(
         fresh, fails = _scored(x, modality, goal, out, known, pace.calls)
         stale = 0 if fresh else stale + 1
         memory = sorted({c.identity: c for c in [*memory, *fresh]}.values(), key=lambda c: -c.score)[: pace.memory]
-        recalled = _remembered(memory, pace.replay, seed, out.steps)
-        lessons = [*fails, *((c.tokens, c.score) for c in (*fresh, *recalled))]
+        if pace.loss == "reinforce":  # on the model's own samples as they come, known ones too
+            lessons = _rewarded(x, modality, known)
+        else:
+            recalled = _remembered(memory, pace.replay, seed, out.steps)
+            lessons = [*fails, *((c.tokens, c.score) for c in (*fresh, *recalled))]
         if not lessons:
             continue
         rows, rewards = [row for row, _ in lessons], [score for _, score in lessons]
-        _move(agent, family, movers, _padded(rows, spec).to(device), torch.tensor(rewards, device=device), pace.sigma)
+        _move(agent, family, movers, _padded(rows, spec).to(device), torch.tensor(rewards, device=device), pace)
         progress(out)
     if not out.calls:
         raise GenloomError(
@@ -157,6 +165,12 @@ def _scored(
     return calls, fails
 
 
+def _rewarded(x: Tensor, modality: Any, known: dict[str, Call]) -> list[tuple[Tensor, float]]:
+    """Every sample [B, T] with its score; 0 where it is not valid or was not scored any more."""
+    found = [modality.identity(modality.decode(row)) for row in x]
+    return [(row, known[i].score if i in known else 0.0) for row, i in zip(x, found, strict=True)]
+
+
 def _remembered(memory: list[Call], n: int, seed: int, step: int) -> list[Call]:
     """n of the best so far, in proportion to their scores."""
     weights = np.array([c.score for c in memory])
@@ -173,12 +187,16 @@ def _padded(rows: list[Tensor], spec: Tokens) -> Tensor:
     return torch.stack([pad(r[:longest], (0, max(0, longest - len(r))), value=spec.pad) for r in rows])
 
 
-def _move(agent: Family, prior: Family, movers: list[Optimiser], x: Tensor, scores: Tensor, sigma: float) -> None:
+def _move(agent: Family, prior: Family, movers: list[Optimiser], x: Tensor, scores: Tensor, pace: Pace) -> None:
     """One step of all players. x [B, T], scores [B]."""
     assert isinstance(agent, HasPolicy) and isinstance(prior, HasPolicy)
+    nats = agent.nats(x).sum(1)
     with torch.no_grad():
-        wanted = sigma * scores - prior.nats(x).sum(1)
-    loss = (wanted + agent.nats(x).sum(1)).square().mean()
+        before = prior.nats(x).sum(1)
+    if pace.loss == "reinforce":
+        loss = (advantage(scores - pace.beta * (before - nats.detach())) * nats).mean()
+    else:
+        loss = (pace.sigma * scores - before + nats).square().mean()
     if not math.isfinite(float(loss.detach())):
         raise GenloomError("the model's likelihood is not finite: its weights are damaged")
     for mover in movers:
@@ -186,3 +204,9 @@ def _move(agent: Family, prior: Family, movers: list[Optimiser], x: Tensor, scor
     loss.backward()
     for mover in movers:
         mover.step(1.0)
+
+
+def advantage(rewards: Tensor) -> Tensor:
+    """[B] rewards less the mean of the others, which are a baseline that does not depend on the sample itself."""
+    n = len(rewards)
+    return torch.zeros_like(rewards) if n < 2 else (rewards - rewards.mean()) * n / (n - 1)
