@@ -80,11 +80,11 @@ def residues_of(letters: str, most: int) -> str:
 
 
 def recognised(head: bytes) -> bool:
-    """Whether the beginning of a file of text is FASTA of proteins, or one line is a sequence of residues."""
+    """Whether the beginning of a file of text is FASTA of proteins, or one word of capitals is a sequence of residues."""
     text = head.decode("utf-8", "replace").replace("\r", "")
     lines = [line for line in text.split("\n") if line.strip() and line[0] not in ">#;"]
     if not text.lstrip("\ufeff\n ").startswith((">", "#", ";")):
-        if len(lines) != 1 or len(lines[0].strip()) < LONE:
+        if len(lines) != 1 or len(lines[0].split()) != 1 or len(lines[0].strip()) < LONE or not lines[0].isupper():
             return False
     elif ">" not in text:
         return False
