@@ -262,7 +262,7 @@ def _choose(group: Sequence[Decoding], each: Sequence[Tensor]) -> list[Step]:
     if len(group) == 1:
         return [first._accept(chosen, step, logp, end)]
     rows = zip(group, chosen.split(sizes), step.split(sizes), logp.split(sizes), strict=True)
-    return [d._accept(*own, end) for d, *own in rows]
+    return [d._accept(tokens, nats, own, end) for d, tokens, nats, own in rows]
 
 
 def _past(group: Sequence[Decoding], reach: int | None) -> Tensor:
