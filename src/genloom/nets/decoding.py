@@ -172,7 +172,7 @@ class Decoding:
         self.over = self.place >= self.most
         self.ended: Tensor | None = None
         self.logp: Tensor | None = None  # [B, V] log-probabilities from which the newest tokens were drawn
-        self.alike = (filters.values(), mix)  # decodings for which this is equal choose together
+        self.alike = (filters.values(), mix, eos)  # decodings for which this is equal choose together
         self._stepper: Steps | None = None
         self._newest: Tensor | None = None
 
@@ -198,18 +198,22 @@ class Decoding:
         allowed = None if self.guide is None else self.guide.allowed(self.sofar)
         return allowed if allowed is None or self.ended is None else allowed | self.ended[:, None]
 
-    def _accept(self, chosen: Tensor, logp: Tensor) -> Step:
-        """Put chosen [B], drawn from logp [B, V], in their place."""
-        if self.place < self.start.tokens.shape[1]:
-            chosen = torch.where(self.start.given[:, self.place], self.start.tokens[:, self.place], chosen)
-        step = logp.gather(1, chosen[:, None])[:, 0]
+    def _instead(self, chosen: Tensor) -> Tensor:
+        """chosen [B] with the tokens that are given in their place."""
+        if self.place >= self.start.tokens.shape[1]:
+            return chosen
+        return torch.where(self.start.given[:, self.place], self.start.tokens[:, self.place], chosen)
+
+    def _accept(self, chosen: Tensor, step: Tensor, logp: Tensor, end: bool) -> Step:
+        """Put chosen [B], drawn from logp [B, V], with the log-probabilities step [B], in their place. end: whether eos
+        may be among them."""
         if self.ended is not None:
             step, chosen = step.masked_fill(self.ended, 0.0), chosen.masked_fill(self.ended, self.pad)
         self.tokens[:, self.place] = chosen
         self.place += 1
         self.logp, self._newest = logp, chosen
         stop = self.guide.finished(self.sofar) if self.guide is not None else None
-        self.ended = _ended(self.ended, chosen, self.eos, stop)
+        self.ended = _ended(self.ended, chosen, self.eos if end else None, stop)
         self.over = self.place >= self.most or (self.ended is not None and bool(self.ended.all()))
         return Step(chosen, step)
 
@@ -252,10 +256,13 @@ def _choose(group: Sequence[Decoding], each: Sequence[Tensor]) -> list[Step]:
         allowed = torch.cat([part if m is None else m for m, part in zip(masks, parts, strict=True)])
     numbers = [d.numbers[d.place - 1] for d in group]
     chosen = draw(first.filters(logits, past, allowed), numbers[0] if len(group) == 1 else torch.cat(numbers))
+    if any(d.place < d.start.tokens.shape[1] for d in group):
+        chosen = torch.cat([d._instead(t) for d, t in zip(group, chosen.split(sizes), strict=True)])
+    step, end = logp.gather(1, chosen[:, None])[:, 0], first.eos in chosen.tolist()
     if len(group) == 1:
-        return [first._accept(chosen, logp)]
-    rows = zip(group, chosen.split(sizes), logp.split(sizes), strict=True)
-    return [d._accept(tokens, own) for d, tokens, own in rows]
+        return [first._accept(chosen, step, logp, end)]
+    rows = zip(group, chosen.split(sizes), step.split(sizes), logp.split(sizes), strict=True)
+    return [d._accept(tokens, nats, own, end) for d, tokens, nats, own in rows]
 
 
 def _past(group: Sequence[Decoding], reach: int | None) -> Tensor:

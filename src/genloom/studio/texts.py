@@ -10,7 +10,7 @@ import torch
 
 from genloom.core.modality import Modality
 from genloom.core.spec import Tokens
-from genloom.run.prompting import Pieces
+from genloom.run.prompting import Pieces, cut
 from genloom.studio.jobs import Done, Drawn
 
 
@@ -43,7 +43,7 @@ class Reader:
     """The rows of one request as text. spec: of the run. begin: as in Ready."""
 
     def __init__(self, modality: Modality[Any], spec: Tokens, begin: int, rows: int, stops: Sequence[str]) -> None:
-        self.modality, self.spec, self.begin = modality, spec, begin
+        self.modality, self.spec, self.begin, self.stops = modality, spec, begin, stops
         self.pieces = [Pieces(modality.decode, stops) for _ in range(rows)]
         self.drawn = 0  # tokens of all rows
 
@@ -74,11 +74,12 @@ class Reader:
         """Each row at once, of a request whose tokens were not told."""
         first = self.begin - (1 if self.spec.stream else 0)
         out = []
-        for row, (pieces, reason) in enumerate(zip(self.pieces, done.reasons, strict=True)):
-            ids = [t for t in done.x[row, first:].tolist() if t != self.spec.pad]
+        for row, reason in enumerate(done.reasons):
+            ids = done.x[row, first:]
+            ids = ids[ids != self.spec.pad]
             self.drawn += len(ids)
-            text = "".join(pieces.feed(t) for t in ids if t != self.spec.eos and not pieces.stopped)
-            out.append(Delta(row, text if pieces.stopped else text + pieces.rest(), (), reason))
+            text = self.modality.decode(ids[ids != self.spec.eos])
+            out.append(Delta(row, cut(text, 0, self.stops), (), reason))
         return out
 
     def _name(self, token: int) -> str:

@@ -59,10 +59,10 @@ class NativeStepper:
         self.network, self.read, self.length = model, library.genloom_read, 0
         self.rows = rows = len(tokens)
         self.vocab, self.bounded = len(model.weight), model.body.limit is not None or model.inputs.position is not None
-        self.kept: list[object] = []  # what the structure points to
-        self.model = self._described(model)
-        self.about = ctypes.addressof(self.model)
-        given = self._given(model.inputs, condition, rows)
+        self.described = described(model)
+        self.about = self.described.about
+        self.beside = self._given(model.inputs, condition, rows)
+        given = None if self.beside is None else self.beside.data_ptr()
         limit = model.body.limit
         self.places = max(capacity, tokens.shape[1]) if limit is None else min(capacity, limit)
         self.state = library.genloom_begin(self.about, rows, self.places, given)
@@ -78,8 +78,8 @@ class NativeStepper:
     def _read(self, tokens: Tensor) -> Tensor:
         return together([self], tokens)
 
-    def _given(self, inputs: Inputs, condition: Condition, rows: int) -> int | None:
-        """Where the embeddings [B, D] of class and properties stand; None for a model without either. Those of
+    def _given(self, inputs: Inputs, condition: Condition, rows: int) -> Tensor | None:
+        """The embeddings [B, D] of class and properties; None for a model without either. Those of
         properties are computed row by row, so that no sum depends on how many there are."""
         with torch.inference_mode():
             if condition.properties is None:
@@ -87,7 +87,18 @@ class NativeStepper:
             else:
                 each = [inputs.given(condition[torch.tensor([i])]) for i in range(rows)]
                 given = torch.cat([e for e in each if e is not None])
-        return None if given is None else self._address(given.expand(rows, -1))
+        return None if given is None else given.expand(rows, -1).detach().contiguous()
+
+
+class Described:
+    """A model as the compiled step reads it: the structure and what it points to. It holds as long as the weights stay
+    where they are."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.kept: list[object] = []
+        self.places = _places(model)
+        self.model = self._described(model)
+        self.about = ctypes.addressof(self.model)
 
     def _described(self, model: SequenceModel) -> Model:
         inputs, body = model.inputs, model.body
@@ -133,6 +144,24 @@ class NativeStepper:
         array = np.array(values, np.int64)
         self.kept.append(array)
         return array.ctypes.data
+
+
+_known: weakref.WeakKeyDictionary[SequenceModel, Described] = weakref.WeakKeyDictionary()
+
+
+def described(model: SequenceModel) -> Described:
+    """Made once for a model whose weights the compiled step reads where they are; each time where some are computed."""
+    found = _known.get(model)
+    if found is not None and found.places == _places(model):
+        return found
+    found = Described(model)
+    if model.inputs.made_of is None:
+        _known[model] = found
+    return found
+
+
+def _places(model: SequenceModel) -> list[int]:
+    return [t.data_ptr() for t in (*model.parameters(), *model.buffers())]
 
 
 def together(steppers: Sequence[NativeStepper], tokens: Tensor) -> Tensor:
