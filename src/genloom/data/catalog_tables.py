@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from genloom.data.catalog_files import Entry, at, fetch, known_digest
 from genloom.data.items import Source
 
@@ -20,6 +18,8 @@ ADULT = [
 
 def _adult(entry: Entry) -> Source:
     """adult.data to train and adult.test to test; the dots after the test set's classes are dropped."""
+    import numpy as np
+
     from genloom.data.frames import Reading, pandas, source_of
 
     paths = {f.name: fetch(entry, f) for f in entry.files}
@@ -41,6 +41,7 @@ def _learn(name: str, target: str) -> Any:
     """A set that is part of scikit-learn, its classes by name in the column `target`."""
 
     def opened(entry: Entry) -> Source:
+        import numpy as np
         import sklearn.datasets
         from sklearn import __version__
 
