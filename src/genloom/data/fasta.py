@@ -80,7 +80,7 @@ def residues_of(letters: str, most: int) -> str:
 
 
 def recognised(head: bytes) -> bool:
-    """Whether the beginning of a file of text is FASTA of proteins, or one word of capitals is a sequence of residues."""
+    """Whether a file of text begins as FASTA of proteins, or one word of capitals is a sequence of residues."""
     text = head.decode("utf-8", "replace").replace("\r", "")
     lines = [line for line in text.split("\n") if line.strip() and line[0] not in ">#;"]
     if not text.lstrip("\ufeff\n ").startswith((">", "#", ";")):
