@@ -12,8 +12,8 @@ PROSE = "".join(f"Chapter {i}\n\nIt was the {i}th day, and the rain had not stop
 POEMS = "舊國雲山外，新年風雪中。\n夜來愁不寐，獨坐聽寒鐘。\n"
 
 
-def ready(data: object, config: DataConfig | None = None, **settings: object) -> Prepared:
-    return prepare(data, None, settings, config or DataConfig())
+def ready(data: object, config: DataConfig | None = None, kind: str | None = None, **settings: object) -> Prepared:
+    return prepare(data, kind, settings, config or DataConfig())
 
 
 def parts(p: Prepared) -> list[list[str]]:

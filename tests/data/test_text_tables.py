@@ -59,13 +59,13 @@ def test_the_longest_column_of_words_is_the_text(tmp_path: Path) -> None:
     path = rows(
         tmp_path / "a.csv", ["n", "short", "long"], [[10**9 + i, f"s{i}", f"much longer {i}"] for i in range(20)]
     )
-    assert texts(ready(path))[0].startswith("much longer")
+    assert texts(ready(path, kind="text"))[0].startswith("much longer")
 
 
 def test_a_table_without_text_says_what_it_has(tmp_path: Path) -> None:
     path = rows(tmp_path / "a.csv", ["height", "weight"], [[i, 2 * i] for i in range(20)])
     with pytest.raises(InputError, match=r"has no column of text; it has height, weight: name one with data\.column"):
-        ready(path)
+        ready(path, kind="text")
 
 
 def test_a_column_of_many_values_is_no_label(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from genloom.metrics.frechet import Gaussian, frechet_distance
 from genloom.metrics.ngrams import bleu, numbered
 from genloom.nets.counts import KneserNey
 
-TEXT_KINDS = [name for name in SEQUENCE_KINDS if name != "nats_per_step"]  # which is of music
+TEXT_KINDS = [n for n in SEQUENCE_KINDS if n not in ("nats_per_step", "nats_per_residue")]  # of music, proteins
 
 
 @pytest.fixture(scope="module")
