@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="translate-small")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--length-penalty", type=float, default=1.0)
     parser.add_argument("--limit", type=int, help="test sentences, fewer for a quick look")
@@ -62,6 +63,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.clock == "cpu":
+        time.perf_counter = time.process_time
     folder = given.run or Path(tempfile.mkdtemp()) / "run"
     if not (folder / "model.safetensors").exists():
         with watcher() as progress:
@@ -79,8 +82,8 @@ def main() -> None:
     scores = {**translation_scores(outputs, references), **rouge_scores(outputs, references, run.modality.units)}
     losses = [r for r in map(json.loads, run.folder.history.read_text().splitlines()) if "validation" in r["logs"]]
     result: dict[str, Any] = {
-        "command": command("translation.py", sys.argv[1:]), **machine("sacrebleu"),
-        "precision": run.manifest["precision"], "seed": given.seed,
+        "command": command("translation.py", [given.data.name if x == str(given.data) else x for x in sys.argv[1:]]), **machine("sacrebleu"),
+        "precision": run.manifest["precision"], "seed": given.seed, "clock": given.clock,
         "pairs": run.manifest["data"]["train"], "parameters": run.manifest["parameters"],
         "steps": run.manifest["steps"], "train_seconds": run.manifest["seconds"],
         "examples_per_second": run.manifest["examples_per_second"],
