@@ -38,7 +38,7 @@ def studio(
     try:
         import uvicorn
 
-        from genloom.studio.app import new_app
+        from genloom.studio.app import heed_interrupts, new_app
         from genloom.studio.pages.router import pages
     except ImportError as e:
         raise InputError(
@@ -56,6 +56,7 @@ def studio(
     if not no_browser:
         _open(f"{address}/?token={token}" if token else address)
     config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
+    heed_interrupts()
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -58,6 +59,12 @@ def new_app(
     for router in routers:
         app.include_router(router)
     return app
+
+
+def heed_interrupts() -> None:
+    """uvicorn raises a signal again when it has ended for it: a shell that ignores Ctrl-C for what it starts must not
+    turn that into success."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def health() -> dict[str, str]:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from genloom.core.errors import InputError
 from genloom.studio import completions, metrics, native
-from genloom.studio.app import Application, new_app
+from genloom.studio.app import Application, heed_interrupts, new_app
 from genloom.studio.chat import Template
 from genloom.studio.limits import Limits
 from genloom.studio.metrics import Metrics
@@ -90,4 +90,5 @@ def run(app: Application, sock: socket.socket) -> None:
         app, log_level="warning", access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=GRACE,
         ws="none",
     )  # fmt: skip
+    heed_interrupts()
     uvicorn.Server(settings).run(sockets=[sock])
