@@ -14,13 +14,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def command(script: str, arguments: Sequence[str]) -> str:
-    """The command to repeat a benchmark: without --out, which names a folder of one machine."""
+    """The command to repeat a benchmark: without --out, and other folders of one machine by their last part alone."""
     kept, rest = [], iter(arguments)
     for argument in rest:
         if argument == "--out":
             next(rest, None)
         elif not argument.startswith("--out="):
-            kept.append(argument)
+            kept.append(Path(argument).name if Path(argument).is_absolute() else argument)
     return " ".join(["python", f"benchmarks/{script}", *kept])
 
 

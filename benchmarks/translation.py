@@ -81,9 +81,8 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     scores = {**translation_scores(outputs, references), **rouge_scores(outputs, references, run.modality.units)}
     losses = [r for r in map(json.loads, run.folder.history.read_text().splitlines()) if "validation" in r["logs"]]
-    asked = [given.data.name if x == str(given.data) else x for x in sys.argv[1:]]
     result: dict[str, Any] = {
-        "command": command("translation.py", asked), **machine("sacrebleu"),
+        "command": command("translation.py", sys.argv[1:]), **machine("sacrebleu"),
         "precision": run.manifest["precision"], "seed": given.seed, "clock": given.clock,
         "pairs": run.manifest["data"]["train"], "parameters": run.manifest["parameters"],
         "steps": run.manifest["steps"], "train_seconds": run.manifest["seconds"],
