@@ -169,8 +169,17 @@ def _show_run(run: Run, as_json: bool) -> None:
         )
         return
     print(run.path)
-    rows = "-n 1000 -o synthetic.csv" if run.config.kind == "table" else "-n 64 --grid"
-    say(f"Next: genloom sample {run.path} {rows}   ·   genloom evaluate {run.path}")
+    say(f"Next: genloom {_what_next(run)}   ·   genloom evaluate {run.path}")
+
+
+def _what_next(run: Run) -> str:
+    """The verb of the run's task, or a sample as people of its data want it."""
+    source = run.condition.source
+    if source is not None and source.task:
+        return f"{source.task} {run.path}" + {"translate": ' "TEXT"', "summarise": " FILE"}.get(source.task, "")
+    if run.config.kind == "table":
+        return f"sample {run.path} -n 1000 -o synthetic.csv"
+    return f"sample {run.path} -n {'4' if run.modality.shows_text else '64 --grid'}"
 
 
 class Form(StrEnum):
