@@ -39,7 +39,7 @@ def test_mistakes_are_one_sentence(cli: Cli, run: Path, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         for arguments, words in (
-            (["nope"], "there is no run nope"),
+            (["nope"], "there is no run"),
             ([run, run], "both called digits"),
             ([run, "--host", "0.0.0.0"], "--token-file"),
             ([run, "--host", "example.com"], "address in numbers"),
