@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,13 @@ def main() -> None:
     parser.add_argument("--language", default="english")
     parser.add_argument("--budget", default="10m")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--transcripts", type=Path, help="Markdown file to write them to")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.clock == "cpu":
+        time.perf_counter = time.process_time
     data: Any = conversations(given.data, given.language) if given.data.suffix == ".zip" else given.data
     out = given.run or Path(tempfile.mkdtemp()) / "run"
     run = genloom.train(data, task="chat", budget=given.budget, settings=parse_sets(given.set), out=out)

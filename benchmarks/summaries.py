@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from records import command, machine
@@ -27,9 +28,12 @@ def main() -> None:
     parser.add_argument("--budget", default="10m")
     parser.add_argument("--limit", type=int, help="test documents, fewer for a quick look")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.clock == "cpu":
+        time.perf_counter = time.process_time
     out = given.run or Path(tempfile.mkdtemp()) / "run"
     run = genloom.train(given.data, task="summarise", budget=given.budget, settings=parse_sets(given.set), out=out)
     rows = [json.loads(line) for line in (given.data / "test.jsonl").read_text("utf-8").splitlines()][: given.limit]

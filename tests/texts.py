@@ -9,6 +9,13 @@ from genloom.data.prepare import Prepared, prepare
 
 NAMES = [f"{a}{b}{c}" for a in ("Al", "Ber", "Car", "Dor", "Ed") for b in ("a", "o", "i") for c in ("n", "ne", "lia")]
 PROSE = "".join(f"Chapter {i}\n\nIt was the {i}th day, and the rain had not stopped.\n\n" for i in range(60))
+COLOURS = ["red", "green", "blue", "grey"]
+THREE_COLOURS = [f"{a} {b} {c}" for a in COLOURS for b in COLOURS for c in COLOURS]
+SMALL_TRANSFORMER = {
+    "family.width": 16, "family.heads": 2, "family.depth": 1, "family.context": 16, "family.ngram_rows": 64,
+    "family.dropout": 0.0, "train.batch": 8, "train.grids": 0, "train.precision": "fp32", "modality.unit": "line",
+    "train.validate_times": 0, "train.warmup": 2,
+}  # fmt: skip
 POEMS = "舊國雲山外，新年風雪中。\n夜來愁不寐，獨坐聽寒鐘。\n"
 
 

@@ -60,6 +60,26 @@ def test_wordnet_that_is_not_installed_is_one_sentence(monkeypatch: pytest.Monke
         open_thesaurus("wordnet")
 
 
+def test_synonyms_of_wordnet_are_single_words_other_than_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nltk.corpus
+
+    class Synset:
+        def __init__(self, *names: str) -> None:
+            self.names = names
+
+        def lemma_names(self) -> list[str]:
+            return list(self.names)
+
+    class Wordnet:
+        @staticmethod
+        def synsets(word: str) -> list[Synset]:
+            return [Synset("dog", "domestic_dog", "Canis"), Synset("hound", "canis")] if word == "dog" else []
+
+    monkeypatch.setattr(nltk.corpus, "wordnet", Wordnet)
+    find = open_thesaurus("wordnet")
+    assert find("dog") == ["canis", "hound"] and not find("table")
+
+
 def test_sources_alone_change_and_a_seed_fixes_how() -> None:
     pairs = [(f"the {a} dog runs to the {b} hill", f"{a}{b}") for a in "abcdef" for b in "uvwxyz"]
     config = DataConfig(task="translate", validation=0, test=0)

@@ -12,14 +12,7 @@ from genloom.core.errors import InputError
 from genloom.data.wording import likeness
 from genloom.run.goals import goal_of
 from genloom.run.optimise import Pace, advantage, optimise
-
-WORDS = ["red", "green", "blue", "grey"]
-LINES = [f"{a} {b} {c}" for a in WORDS for b in WORDS for c in WORDS]
-SMALL = {
-    "family.width": 16, "family.heads": 2, "family.depth": 1, "family.context": 16, "family.ngram_rows": 64,
-    "family.dropout": 0.0, "train.batch": 8, "train.grids": 0, "train.precision": "fp32", "modality.unit": "line",
-    "train.validate_times": 0, "train.warmup": 2,
-}  # fmt: skip
+from texts import SMALL_TRANSFORMER, THREE_COLOURS
 
 
 def test_the_baseline_of_a_sample_is_the_mean_of_the_others() -> None:
@@ -36,7 +29,7 @@ def test_likeness_is_the_f1_of_words() -> None:
 
 
 def test_samples_become_more_like_what_is_rewarded(tmp_path: Path) -> None:
-    run = genloom.train(LINES, model="autoregressive", steps=80, settings=SMALL, out=tmp_path / "r")
+    run = genloom.train(THREE_COLOURS, model="autoregressive", steps=80, settings=SMALL_TRANSFORMER, out=tmp_path / "r")
     measure = likeness("blue blue blue")
     rewards: list[float] = []
 

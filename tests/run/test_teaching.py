@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,7 @@ import genloom
 from genloom.core.errors import InputError
 from genloom.nets.rows import divergence
 from genloom.run import Run
-
-WORDS = ["red", "green", "blue", "grey"]
-LINES = [f"{a} {b} {c}" for a in WORDS for b in WORDS for c in WORDS]
-SMALL = {
-    "family.width": 16, "family.heads": 2, "family.depth": 1, "family.context": 16, "family.ngram_rows": 64,
-    "family.dropout": 0.0, "train.batch": 8, "train.grids": 0, "train.precision": "fp32", "modality.unit": "line",
-    "train.validate_times": 0, "train.warmup": 2,
-}  # fmt: skip
+from texts import SMALL_TRANSFORMER, THREE_COLOURS
 
 
 def test_the_divergence_is_that_of_the_formula() -> None:
@@ -43,22 +37,26 @@ def test_the_divergence_is_that_of_the_formula() -> None:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return genloom.train(
-        LINES, model="autoregressive", steps=80, settings=SMALL, out=tmp_path_factory.mktemp("t") / "r"
+        THREE_COLOURS,
+        model="autoregressive",
+        steps=80,
+        settings=SMALL_TRANSFORMER,
+        out=tmp_path_factory.mktemp("t") / "r",
     )
 
 
 def apart(a: Run, b: Run) -> float:
     """Mean divergence of b from a over the lines."""
-    x = torch.nn.utils.rnn.pad_sequence([a.modality.encode(t) for t in LINES[:16]], batch_first=True)
+    x = torch.nn.utils.rnn.pad_sequence([a.modality.encode(t) for t in THREE_COLOURS[:16]], batch_first=True)
     p, q = (r.family.predictions(x)[..., 3:] for r in (a, b))  # type: ignore[operator]
     return float((p.exp() * (p - q)).sum(-1).mean())
 
 
 def test_a_student_comes_nearer_to_its_teacher(teacher: Run, tmp_path: Path) -> None:
-    settings = {**SMALL, "family.ngrams": 1}
-    alone = genloom.train(LINES, model="autoregressive", steps=30, settings=settings, out=tmp_path / "a")
+    settings = {**SMALL_TRANSFORMER, "family.ngrams": 1}
+    alone = genloom.train(THREE_COLOURS, model="autoregressive", steps=30, settings=settings, out=tmp_path / "a")
     taught = {**settings, "family.teacher.run": str(teacher.path), "family.teacher.share": 0.9}
-    student = genloom.train(LINES[:20], model="autoregressive", steps=30, settings=taught, out=tmp_path / "s")
+    student = genloom.train(THREE_COLOURS[:20], model="autoregressive", steps=30, settings=taught, out=tmp_path / "s")
     assert apart(teacher, student) < apart(teacher, alone)
     assert student.modality.state()["vocabulary"] == teacher.modality.state()["vocabulary"]
     assert "divergence" in student.folder.history.read_text("utf-8")
@@ -67,14 +65,31 @@ def test_a_student_comes_nearer_to_its_teacher(teacher: Run, tmp_path: Path) -> 
     assert again.sample(2, seed=1) == student.sample(2, seed=1)
 
 
+def test_a_teacher_that_reads_sources_teaches_a_student_that_reads_them(tmp_path: Path) -> None:
+    pairs = [(line, " ".join(reversed(line.split()))) for line in THREE_COLOURS]
+    settings = {
+        "family.width": 32, "family.heads": 2, "family.depth": 1, "family.encoder_depth": 1, "family.ngrams": 1,
+        "family.dropout": 0.0, "train.batch": 16, "train.tokens": 256, "train.grids": 0, "train.warmup": 2,
+        "train.validate_times": 0, "train.log_every": 0.001, "modality.tokenizer": "char", "train.precision": "fp32",
+    }  # fmt: skip
+    big = genloom.train(pairs, task="translate", steps=60, settings=settings, out=tmp_path / "t")
+    asked = {**settings, "family.width": 16, "family.teacher.run": str(big.path), "family.teacher.share": 1.0}
+    student = genloom.train(pairs, task="translate", steps=40, settings=asked, out=tmp_path / "s")
+    seen = [json.loads(line) for line in student.folder.history.read_text("utf-8").splitlines()]
+    told = [r["logs"]["divergence"] for r in seen if "divergence" in r.get("logs", {})]
+    assert told[-1] < 0.8 * told[0]
+    assert student.modality.state()["vocabulary"] == big.modality.state()["vocabulary"]
+    assert len(Run.open(tmp_path / "s").translate(["red green blue", "grey"])) == 2
+
+
 def test_what_cannot_teach_is_one_sentence(teacher: Run, tmp_path: Path) -> None:
-    asked = {**SMALL, "family.teacher.run": str(tmp_path / "none")}
+    asked = {**SMALL_TRANSFORMER, "family.teacher.run": str(tmp_path / "none")}
     with pytest.raises(InputError, match="none"):
-        genloom.train(LINES, model="autoregressive", steps=1, settings=asked, out=tmp_path / "x")
-    asked = {**SMALL, "family.teacher.run": str(teacher.path), "modality.unit": "stream"}
+        genloom.train(THREE_COLOURS, model="autoregressive", steps=1, settings=asked, out=tmp_path / "x")
+    asked = {**SMALL_TRANSFORMER, "family.teacher.run": str(teacher.path), "modality.unit": "stream"}
     with pytest.raises(InputError, match="same kind, documents or one long text"):
-        genloom.train("\n".join(LINES), model="autoregressive", steps=1, settings=asked, out=tmp_path / "y")
-    pairs = [(a, a) for a in LINES]
+        genloom.train("\n".join(THREE_COLOURS), model="autoregressive", steps=1, settings=asked, out=tmp_path / "y")
+    pairs = [(a, a) for a in THREE_COLOURS]
     with pytest.raises(InputError, match="both follow from sources, or both not"):
         genloom.train(
             pairs, task="translate", steps=1, out=tmp_path / "z",
