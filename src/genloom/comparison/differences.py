@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genloom.comparison.members import Member
-from genloom.evaluate.story import mapping
+from genloom.evaluate.story import leaves, mapping
 from genloom.evaluate.units import duration, text
 
 SECTIONS = ("data", "modality", "family", "train")
@@ -34,16 +34,9 @@ def differences(members: Sequence[Member]) -> list[tuple[str, dict[str, str]]]:
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     out = {"recipe": text(config.get("recipe"))}
     for section in SECTIONS:
-        for key, value in _leaves(mapping(config.get(section))):
+        for key, value in leaves(mapping(config.get(section))):
             if f"{section}.{key}" not in UNLIKE:
                 out[f"{section}.{key}"] = text(value)
-    return out
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    out: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        out += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
     return out
 
 

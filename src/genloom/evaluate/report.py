@@ -22,7 +22,7 @@ from genloom.evaluate.curves import Series, chart
 from genloom.evaluate.evaluation import Evaluation, Figure
 from genloom.evaluate.explanation import EXPLANATION, explanation_of, visible
 from genloom.evaluate.pictures import legible, samples_of, writings_of
-from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, pairs_of, percent
+from genloom.evaluate.story import copying_facts, copying_of, cost_facts, headline, leaves, pairs_of, percent
 from genloom.evaluate.table_view import heat, overlays
 from genloom.evaluate.tradeoff import drawn_curves
 from genloom.evaluate.units import duration, integer, moment, number, text
@@ -318,14 +318,7 @@ def _config_of(config: Mapping[str, Any], key: str) -> type[Settings] | None:
 def _settings(values: Mapping[str, Any], config: type[Settings] | None) -> list[Setting]:
     known = {s["name"]: s for s in settings(config)} if config else {}
     out = []
-    for name, value in _leaves(values):
+    for name, value in leaves(values):
         about = known.get(name, {"default": None, "unit": "", "meaning": ""})
         out.append(Setting(name, text(value), text(about["default"]), about["unit"], about["meaning"]))
-    return out
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    out: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        out += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
     return out

@@ -21,6 +21,14 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Settings of a nested mapping with dotted names."""
+    out: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        out += leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
+    return out
+
+
 def copying_of(evaluation: Evaluation | None, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The audit, or why there is none; always with "verdict" and "sentence"."""
     found = evaluation.copying if evaluation else None
