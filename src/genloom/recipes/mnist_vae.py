@@ -6,7 +6,7 @@ from typing import Any
 EXPECT = {
     "data": "mnist",
     "time": "600 s on 1 CPU core",
-    "score": "Frechet distance 4.8 (median of 3 seeds) in the features of benchmarks/judge.py, real training images 4.3",
+    "score": "Frechet distance 4.8 (median of 3) in the features of benchmarks/judge.py, real training images 4.3",
 }
 
 
