@@ -11,7 +11,7 @@ def recipe() -> dict[str, Any]:
     return {
         "model": "autoregressive",
         "kind": "text",
-        "data": {"task": "chat", "source_length": 128},
+        "data": {"task": "chat", "source_length": 64},
         "modality": {"tokenizer": "bpe", "vocab": 4096},
         "family": {
             "width": 192,
@@ -23,7 +23,7 @@ def recipe() -> dict[str, Any]:
             "tied": True,
             "dropout": 0.2,
             "drop_source": 0.0,
-            "optimiser": {"kind": "muon", "lr": 3e-3, "table_lr": 1e-2, "beta2": 0.98, "weight_decay": 0.01},
+            "optimiser": {"lr": 3e-3, "table_lr": 1e-2, "beta2": 0.98, "weight_decay": 0.01},
         },
-        "train": {"budget": 900.0, "tokens": 8192, "warmup": 100, "validate_times": 12, "patience": 6, "grids": 4},
+        "train": {"budget": 900.0, "tokens": 2048, "warmup": 100, "validate_times": 12, "patience": 6, "grids": 4},
     }

@@ -14,7 +14,7 @@ def recipe() -> dict[str, Any]:
         "data": {"task": "summarise", "source_length": 256},
         "modality": {"tokenizer": "bpe", "vocab": 4096},
         "family": {
-            "width": 192,
+            "width": 128,
             "encoder_depth": 2,
             "depth": 2,
             "heads": 4,
@@ -24,7 +24,7 @@ def recipe() -> dict[str, Any]:
             "dropout": 0.3,
             "drop_source": 0.0,
             "smoothing": 0.1,
-            "optimiser": {"kind": "muon", "lr": 3e-3, "table_lr": 1e-2, "beta2": 0.98, "weight_decay": 0.01},
+            "optimiser": {"lr": 3e-3, "table_lr": 1e-2, "beta2": 0.98, "weight_decay": 0.01},
         },
-        "train": {"budget": 600.0, "tokens": 8192, "warmup": 50, "validate_times": 12, "patience": 6, "grids": 4},
+        "train": {"budget": 600.0, "tokens": 2048, "warmup": 50, "validate_times": 12, "patience": 6, "grids": 4},
     }
