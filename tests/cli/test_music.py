@@ -63,6 +63,20 @@ def test_a_melody_is_harmonised(cli: Cli, run: Path, tmp_path: Path) -> None:
     assert wrong.code == 2 and "a prompt of music is a MIDI or ABC file" in wrong.err
 
 
+def test_a_finished_run_is_told_which_files_to_write(cli: Cli, run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("music21")
+    told = ["--set", "modality.musicxml=true", "--set", "modality.sound=false"]
+    done = cli("sample", run, "-n", 1, "--max-tokens", 60, "-o", tmp_path, "--json", *told)
+    assert done.code == 0, done.err
+    files = {Path(f).suffix: Path(f) for f in done.document["files"]}
+    assert set(files) == {".mid", ".png", ".musicxml"}
+    assert cli("verify", files[".musicxml"]).code == 0
+    again = cli("reproduce", files[".musicxml"], "--run", run, "--json")
+    assert again.code == 0 and again.document["same"] is True, again.err
+    wrong = cli("sample", run, "-n", 1, "--set", "modality.transpose=2")
+    assert wrong.code == 2 and "settled by the training" in wrong.err and "modality.musicxml" in wrong.err
+
+
 def test_likelihoods_are_told_by_the_step(run: Path) -> None:
     trained = Run.open(run)
     data = prepare(run.parent / "chorales.json", None, {}, DataConfig())

@@ -102,7 +102,7 @@ def sample(
     if (stream or known is not None) and (only is not None or repair):
         raise InputError("--only and --repair are for whole samples; leave --stream and --known out")
     properties, sources = _numbers(property_ or []), _source_texts(source, source_file)
-    trained = _load(run)
+    trained = _load(run).writing(options.pop("modality", {}))
     if where or fill or trained.config.kind == "table":
         from genloom.cli.rows import write
 
@@ -178,7 +178,7 @@ def _complete(
     examples = run.complete(
         example, keep, asked["n"], label=asked["label"], seed=asked["seed"], options=asked["options"]
     )
-    asked = {**asked, "known": sha256_of(path), "keep": keep}
+    asked = {**asked, "known": sha256_of(path), "keep": keep, "files": run.files}
     marker = run.marker("complete", asked, mark=mark, notify=say)
     folder = _folder(out, run, "complete")
     stems = [f"{i:06d}-{path.stem}" for i in range(len(examples))]

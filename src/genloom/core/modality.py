@@ -49,13 +49,15 @@ class Modality(ABC, Generic[Example]):
     """One kind of data. Concrete modalities are final; made by `fit` or `from_state`.
 
     forms: the spec classes that it can make, the default first; with several its Config has the setting `form`
-    (`form_of`). shows_text: what `show` returns is text. prompt_is_file: `prompt` takes the path of a file.
+    (`form_of`). shows_text: what `show` returns is text. prompt_is_file: `prompt` takes the path of a file. writing:
+    settings that only say which files `write` makes, so that a finished run can be told others.
     """
 
     Config: ClassVar[type[Settings]]
     forms: ClassVar[tuple[type, ...]] = (Grid,)
     shows_text: ClassVar[bool] = False
     prompt_is_file: ClassVar[bool] = False
+    writing: ClassVar[frozenset[str]] = frozenset()
     extensions: ClassVar[frozenset[str]]  # lower-case file endings with the dot that belong to this modality
 
     config: Settings

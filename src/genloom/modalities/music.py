@@ -25,7 +25,7 @@ from genloom.core.guide import Guide
 from genloom.core.modality import Fingerprint, Modality, OwnFigure
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Tokens
-from genloom.data import midi, scores, synth
+from genloom.data import midi, notation, scores, synth
 from genloom.data.abc import read_abc
 from genloom.data.items import Source
 from genloom.data.midi import DURATION, ONSET, PITCH, Piece
@@ -96,6 +96,7 @@ class MusicConfig(Settings):
     transpose: int = setting(0, "Largest random transposition in training.", unit="semitones", ge=0, le=12)
     sound: bool = setting(True, "Write a WAV file beside each MIDI file of samples.")
     picture: bool = setting(True, "Write a picture of the piano roll beside each MIDI file of samples.")
+    musicxml: bool = setting(False, "Write a score (MusicXML) beside each MIDI file of samples.")
 
 
 class Music(Modality[Piece]):
@@ -105,6 +106,7 @@ class Music(Modality[Piece]):
     forms = (Tokens, Grid)
     extensions = frozenset({".mid", ".midi", ".kar", ".abc"})
     prompt_is_file = True
+    writing = frozenset({"sound", "picture", "musicxml"})
 
     def __init__(self, config: MusicConfig, code: Voices | Remi | PianoRoll, notices: tuple[str, ...] = ()) -> None:
         self.config: MusicConfig = config
@@ -156,6 +158,8 @@ class Music(Modality[Piece]):
     def fit(cls, config: Settings, train: Iterable[Piece]) -> Self:
         """Choose the encoding and what it takes from the data. `train` may be gone through several times."""
         assert isinstance(config, MusicConfig)
+        if config.musicxml:
+            notation.library()  # what is missing is told before the training
         if iter(train) is train:
             train = list(train)
         if config.form == "grid":
@@ -268,7 +272,7 @@ class Music(Modality[Piece]):
     def write(
         self, examples: Sequence[Piece], folder: Path, names: Sequence[str], finish: Finish = as_is
     ) -> list[Path]:
-        """MIDI files, each with a WAV file and a picture of the same name where settings ask for them. Raises
+        """MIDI files, each with a WAV file, a picture and a score of the same name where settings ask for them. Raises
         GenloomError when the disk is full or the folder cannot be written."""
         folder.mkdir(parents=True, exist_ok=True)
         paths: list[Path] = []
@@ -281,6 +285,9 @@ class Music(Modality[Piece]):
                 data = io.BytesIO()
                 self.show([example]).save(data, "PNG")
                 files[".png"] = data.getvalue()
+            if self.config.musicxml:
+                tonic, minor = figures.key(example.pitched)
+                files[".musicxml"] = notation.musicxml(example, tonic, bool(minor))
             for suffix, data_of in files.items():
                 path = folder / f"{name}{suffix}"
                 write_atomic(path, finish(path, data_of))

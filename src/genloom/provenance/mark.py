@@ -24,7 +24,7 @@ XAP = b"http://ns.adobe.com/xap/1.0/\0"
 COMMENTS = {".obj": (b"# ", 0), ".ply": (b"comment ", 2), ".smi": (b"# ", 0), ".pdb": (b"REMARK 999 ", 0)}
 FASTA = ".fasta"  # the rest of the first title
 FIELD = b">  <genloom>\n"  # of a record of an SDF file
-TILED = ".tmx"  # a comment of XML
+XML = (".tmx", ".musicxml")  # a comment
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def kind_of(data: bytes, suffix: str) -> str:
         return "sdf"
     if suffix.lower() == ".svg" and b"<svg" in data:
         return "svg"
-    return suffix.lower() if suffix.lower() in (*COMMENTS, TILED, FASTA) else ""
+    return suffix.lower() if suffix.lower() in (*COMMENTS, *XML, FASTA) else ""
 
 
 def put(data: bytes, suffix: str, mark: Mark) -> bytes:
@@ -84,7 +84,7 @@ def put(data: bytes, suffix: str, mark: Mark) -> bytes:
     if kind == "svg":
         start = data.index(b">", data.index(b"<svg")) + 1
         return data[:start] + b"<metadata>genloom " + html.escape(facts).encode() + b"</metadata>" + data[start:]
-    if kind == TILED:  # after the XML declaration; two hyphens would end the comment
+    if kind in XML:  # after the XML declaration; two hyphens would end the comment
         head, _, rest = data.partition(b"\n")
         return head + b"\n<!-- genloom " + facts.replace("--", "\\u002d-").encode() + b" -->\n" + rest
     if kind == FASTA:
@@ -179,7 +179,7 @@ def _text(data: bytes, kind: str) -> str | None:
         "sdf": re.escape(FIELD) + rb"(\{[^\n]*\})\n",
         "wav": rb"ICMT.{4}(\{[^\0]*\})",
         "midi": rb"MTrk.{4}\x00\xff\x01[\x80-\xff]*[\x00-\x7f](\{[^\x00]*?\})\x00",
-        TILED: rb"^<!-- genloom (\{.*\}) -->\r?$",
+        **dict.fromkeys(XML, rb"^<!-- genloom (\{.*\}) -->\r?$"),
         FASTA: rb"^>[^\n]*? genloom (\{.*\})\r?$",
         ".pdb": rb"^REMARK 999 genloom (\{.*\})\r?$",
         ".obj": rb"^# genloom (\{.*\})\r?$",

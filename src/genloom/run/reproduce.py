@@ -126,6 +126,7 @@ def _again(
     run: Run, task: Any, asked: Mapping[str, Any], entry: Mapping[str, Any], out: str | Path | None
 ) -> tuple[str, str]:
     """sha256 of the file made again, before any signature, and its name."""
+    run = run.writing(asked.get("files", {}))
     stem, marker = Path(str(entry["name"])).stem, Marker(run.batch(str(task), asked))
     place = {stem: (entry.get("index"), entry.get("label"))}
     write: Callable[[Path, Marker], Any]

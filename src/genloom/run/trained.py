@@ -36,6 +36,7 @@ from genloom.run.rows import filled, sampled
 from genloom.run.speaking import Speaks
 from genloom.run.streaming import streamed
 from genloom.run.summaries import summary_of
+from genloom.run.telling import told
 
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
@@ -58,6 +59,7 @@ class Run(Speaks):
         """source: the modality of what samples can follow from."""
         self.folder, self.config, self.family = folder, config, family.eval()
         self.modality, self.condition, self.source = modality, condition, source
+        self.files: dict[str, Any] = {}  # settings of what is written that are not those of the training
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Run:
@@ -83,6 +85,11 @@ class Run(Speaks):
     def summary(self) -> dict[str, Any]:
         """What `list runs` and `describe` show."""
         return summary_of(self.name, self.path, self.config, self.classes, self.manifest)
+
+    def writing(self, settings: Mapping[str, Any]) -> Run:
+        """The same run with other settings of which files are written, such as {"sound": False} of music. Raises
+        InputError for settings that decide more than that."""
+        return told(self, settings)
 
     def _options(self, options: Mapping[str, Any] | None) -> Settings:
         return validate(self.family.Options, options or {}, "options")
@@ -259,6 +266,7 @@ class Run(Speaks):
             "n": n, "label": label, "seed": seed, "options": self._options(options).model_dump(mode="json"),
             "grid": grid, "prompt": prompt, "suffix": suffix, "stop": list(stop),
             "properties": dict(properties or {}), "source": source, "only": only, "repair": repair,
+            "files": self.files,
         }  # fmt: skip
         marker = self.marker("sample", asked, mark=mark, notify=notify)
         labels = self.label_indices(label, n, seed)
