@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
     parser.add_argument("--set", action="append", default=[], help="settings, as for genloom train")
     parser.add_argument("--n", type=int, default=5000, help="samples to judge")
+    parser.add_argument("--option", action="append", default=[], help="of sampling, as in autoguidance=1.35")
     parser.add_argument("--steps", default="", help="for flows: solver steps to compare, as in 8,16,50")
     parser.add_argument(
         "--out", type=Path, help="keep the run here; a finished run that is there is judged, not trained"
@@ -63,7 +64,8 @@ def main() -> None:
     results: dict[str, Any] = {}
     for steps in [int(s) for s in a.steps.split(",") if s] or [None]:
         begin = time.process_time()
-        x, labels = run.sample_tensor(a.n, seed=1, options={"steps": steps} if steps else None)
+        options = {**parse_sets(a.option), **({"steps": steps} if steps else {})}
+        x, labels = run.sample_tensor(a.n, seed=1, options=options or None)
         seconds = time.process_time() - begin
         results["default" if steps is None else f"steps={steps}"] = {
             **judge.judge(x, labels),
