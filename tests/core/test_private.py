@@ -40,6 +40,46 @@ def test_gradients_are_clipped_one_by_one_and_get_noise_of_the_right_size() -> N
     assert abs(float(difference.mean())) < 4 * float(difference.std()) / math.sqrt(1200)
 
 
+class Once(torch.nn.Module):
+    """Every kind of layer that is known, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level, self.read = torch.nn.Embedding(5, 6), torch.nn.Linear(3, 6, bias=False)
+        self.norm, self.out = torch.nn.LayerNorm(6), torch.nn.Linear(6, 2)
+        self.unused = torch.nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.level(x[:, 0].long()) + self.read(x[:, 1:])
+        out: torch.Tensor = self.out(torch.tanh(self.norm(h)))
+        return out
+
+
+def test_gradients_of_every_layer_are_those_of_opacus() -> None:
+    from opacus.grad_sample import GradSampleModule
+
+    torch.manual_seed(0)
+    module, clip = Once(), 0.3
+    x = torch.cat([torch.randint(5, (50, 1)).float(), torch.randn(50, 3)], 1)
+    twin = Once()
+    twin.load_state_dict(module.state_dict())
+    hooked = GradSampleModule(twin, loss_reduction="mean")
+    hooked(x).square().sum(1).mean().backward()
+    each = {n: p.grad_sample for n, p in twin.named_parameters() if getattr(p, "grad_sample", None) is not None}
+    norms = torch.stack([g.flatten(1).norm(dim=1) for g in each.values()], 1).norm(dim=1)
+    assert 0.1 < float((norms > clip).float().mean()) <= 1
+    private = Private(module, settings(clip_each=clip), Memory(torch.randn(1000, 4)))
+    private.noise = 0.0
+    for _ in range(2):  # nothing is kept of a pass
+        module(x).square().sum(1).mean().backward()
+        private.privatise()
+    for name, p in module.named_parameters():
+        wanted = torch.zeros_like(p)
+        if name in each:
+            wanted = torch.einsum("b,b...->...", (clip / norms).clamp(max=1), each[name]) / 64
+        torch.testing.assert_close(p.grad, wanted, msg=name)
+
+
 def test_the_noise_is_what_the_accountant_asks_for() -> None:
     from opacus.accountants import RDPAccountant
 

@@ -112,7 +112,7 @@ class Rng:
 @dataclass(frozen=True)
 class Joined(Rng):
     """Draws for the rows of several requests, one after the other: each row has the numbers that it has alone. Only
-    draws `..._each` are known. parts: an Rng and its number of rows."""
+    draws `..._each` and `uniform_rows` are known. parts: an Rng and its number of rows."""
 
     parts: tuple[tuple[Rng, int], ...] = ()
 
@@ -144,6 +144,9 @@ class Joined(Rng):
 
     def uniform_each(self, name: str, n: int, *shape: int) -> Tensor:
         return torch.cat([rng.uniform_each(name, rows, *shape) for rng, rows in self._rows(n)])
+
+    def uniform_rows(self, name: str, n: int) -> NDArray[np.float64]:
+        return np.concatenate([rng.uniform_rows(name, rows) for rng, rows in self._rows(n)])
 
     def _rows(self, n: int) -> tuple[tuple[Rng, int], ...]:
         if n != sum(rows for _, rows in self.parts):

@@ -49,7 +49,6 @@ class AnyOrder(Family):
 
     accepts = (Row,)
     conditions = frozenset({"known"})
-    private = True
     train_defaults = {  # noqa: RUF012
         "batch": 256, "ema": 0.998, "decay": 0.7, "warmup": 100, "validate_times": 12, "patience": 6,
     }  # fmt: skip
@@ -66,6 +65,9 @@ class AnyOrder(Family):
 
     def optimisers(self) -> dict[str, OptimiserConfig]:
         return {"columns": self.config.optimiser}
+
+    def unpromised(self) -> str:
+        return ""
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Mean nats of a column that is not known, where a random number of the others are."""
