@@ -38,7 +38,7 @@ from genloom.run.start import Start, open_start
 from genloom.run.teaching import teach, teacher_of
 
 DEFAULT_BUDGET = 600.0
-PRIVATE_MODEL, PRIVATE_STEPS = "any_order", 3000
+PRIVATE_MODEL = "any_order"
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "forest"}
 
 
@@ -125,7 +125,8 @@ def _layers(
     elif steps is not None:
         train = {**train, "steps": steps, "budget": None}
     elif train.get("steps") is None and train.get("budget") is None:
-        train = {**train, **({"steps": PRIVATE_STEPS} if private else {"budget": DEFAULT_BUDGET})}
+        usual = find_family(given["model"]).private_defaults.get("train", {}) if private else {}
+        train = {**train, **({"steps": usual["steps"]} if "steps" in usual else {"budget": DEFAULT_BUDGET})}
     return merge(given, {"train": train})
 
 

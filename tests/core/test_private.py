@@ -12,8 +12,10 @@ pytest.importorskip("opacus")
 from examples import Memory, digits, table
 from genloom.core.config import TrainConfig
 from genloom.core.errors import InputError
+from genloom.core.family import Clock
 from genloom.core.loop import Loop
 from genloom.core.private import Private
+from genloom.core.rng import Rng
 from genloom.families import find_family
 
 
@@ -94,6 +96,30 @@ def test_the_noise_is_what_the_accountant_asks_for() -> None:
     assert len(set(sizes)) > 1 and np.mean(sizes) == pytest.approx(64, abs=6)
 
 
+@pytest.mark.parametrize("name", ["any_order", "flow", "vae"])
+def test_families_that_promise_let_each_row_count_alone(name: str) -> None:
+    """The clipped sum of a batch is that of its rows one by one: no layer and no loss mixes them."""
+    data, spec, condition = table(6)
+    torch.manual_seed(0)
+    family = find_family(name)
+    settled = {"prior": "normal"} if name == "vae" else {}
+    model = family(spec, family.Config(**settled), condition).train()
+    for p in model.parameters():
+        p.data.add_(0.02 * torch.randn_like(p))
+    (player,) = model.players().values()
+    private = Private(player, settings(batch=16, clip_each=0.5), Memory(data.x.repeat(20, 1)))
+    private.noise = 0.0
+
+    def gradients(begin: int, end: int) -> torch.Tensor:
+        rng = Rng(0).rows(begin, 6)
+        (update,) = model.updates(data.batch(range(begin, end)), Clock(0, 0.5), rng)
+        update.loss.backward()
+        private.privatise()
+        return torch.cat([p.grad.flatten() for p in player.parameters()])
+
+    torch.testing.assert_close(gradients(0, 6), sum(gradients(i, i + 1) for i in range(6)), rtol=1e-3, atol=1e-5)
+
+
 def test_a_private_training_promises_and_another_refuses() -> None:
     data, spec, condition = table(500)
     family = find_family("any_order")
@@ -105,6 +131,11 @@ def test_a_private_training_promises_and_another_refuses() -> None:
         Loop(forest(spec, forest.Config(), condition), data, settings(), 0)
     images, grid, classes = digits()
     vae = find_family("vae")
+    gan = find_family("gan")
+    with pytest.raises(InputError, match="GAN cannot promise"):
+        Loop(gan(spec, gan.Config(), condition), data, settings(), 0)
+    with pytest.raises(InputError, match=r"family\.prior=normal"):
+        Loop(vae(spec, vae.Config(), condition), data, settings(), 0)
     with pytest.raises(InputError, match="cannot promise"):
         Loop(vae(grid, vae.Config(), classes), images, settings(), 0)
     with pytest.raises(InputError, match="counts its steps"):

@@ -95,7 +95,7 @@ def test_what_is_known_is_kept_and_the_rest_follows_from_it(name: str) -> None:
     check_batch(family.spec, x)
     assert torch.equal(x[mask], known[mask])
     assert (x[:, 1] == 0).float().mean() > 0.9 and (x[:, 2] > 0).float().mean() > 0.8  # 1 of 3 when not asked for
-    assert (x[:150, 0] == 0).float().mean() > 0.55  # 2 of 3 where the number is above 0
+    assert (x[:150, 0] == 0).float().mean() > 0.45  # 2 of 3 where the number is above 0, else 1 of 3
 
 
 @pytest.mark.parametrize("name", ROWS)

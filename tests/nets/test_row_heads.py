@@ -12,7 +12,7 @@ from genloom.core.rng import Joined, Rng
 from genloom.core.spec import Row, Span
 from genloom.nets.density import MixtureDensity
 from genloom.nets.row_coder import RowCoder, RowCoderConfig, RowOptions
-from genloom.nets.row_heads import Points, RowHead, RowLikelihood, directions, inverse, uniforms
+from genloom.nets.row_heads import Points, RowHead, RowLikelihood, directions, inverse
 
 SPEC = Row(
     (Span("colour", "category", 3), Span("size is", "category", 2), Span("size", "numeric", 0, "size is"),
@@ -48,7 +48,7 @@ def test_log_probability_is_the_product_over_the_columns_that_count() -> None:
 def test_rows_are_drawn_as_they_are_likely() -> None:
     n = 20_000
     found, parts = likelihood(n)
-    x = found.draw(uniforms(Rng(0), "u", n, 4, torch.device("cpu")), 1.0)
+    x = found.draw(Rng(0).uniforms("u", n, 4), 1.0)
     for i in (0, 1):
         shares = torch.bincount(x[:, i].long(), minlength=len(parts[i][0])) / n
         torch.testing.assert_close(shares, parts[i][0].softmax(0), atol=0.012, rtol=0)
@@ -56,9 +56,9 @@ def test_rows_are_drawn_as_they_are_likely() -> None:
     numbers = x[:, 3].numpy()
     cdf = lambda v: sum(w * stats.norm.cdf(v, m, s) for w, m, s in by_hand(parts[3]))  # noqa: E731
     assert stats.kstest(numbers, cdf).pvalue > 1e-3
-    tame = found.draw(uniforms(Rng(1), "u", n, 4, torch.device("cpu")), 0.0)
+    tame = found.draw(Rng(1).uniforms("u", n, 4), 0.0)
     assert bool((tame == tame[:1]).all()) and int(tame[0, 0]) == int(parts[0][0].argmax())
-    kept = found.draw(uniforms(Rng(1), "u", n, 4, torch.device("cpu")), 1.0, torch.zeros(n, 4), tame == tame)
+    kept = found.draw(Rng(1).uniforms("u", n, 4), 1.0, torch.zeros(n, 4), tame == tame)
     assert not bool(kept.any())
 
 
@@ -71,9 +71,10 @@ def test_what_is_left_of_a_uniform_number_is_uniform_again() -> None:
 
 def test_levels_have_directions_of_their_own() -> None:
     few = directions(4, 4, torch.Generator())
-    torch.testing.assert_close(few @ few.T, 4 * (torch.eye(4) - 0.25))
+    torch.testing.assert_close(torch.cdist(few, few), 2 * (1 - torch.eye(4)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(few.mean(0), torch.zeros(4), rtol=0, atol=1e-6)
     many = directions(5000, 64, torch.Generator().manual_seed(0))
-    angles = (many[:200] @ many.T / 64)[~torch.eye(200, 5000, dtype=torch.bool)]
+    angles = (many[:200] @ many.T / 2)[~torch.eye(200, 5000, dtype=torch.bool)]
     assert float(angles.abs().max()) < 0.8 and many.shape == (5000, 64)
     data, spec, _ = table(50)
     points = Points(spec, 64)

@@ -121,6 +121,11 @@ class Family(nn.Module, ABC):
         """How rows of a training batch are cut from Tokens laid end to end; None: a row is a whole example."""
         return None
 
+    def balanced(self) -> tuple[int, ...]:
+        """Entries of rows of a table by whose levels training rows are drawn (core/balance.py); none: every row once an
+        epoch."""
+        return ()
+
     def stages(self) -> tuple[Stage, ...]:
         """The parts of the training in order; the last ends at 1."""
         return (Stage("train"),)

@@ -69,7 +69,7 @@ class Loop:
         self.device = choose_device(config.device)
         self.family = family
         place(family, config, self.device)
-        self.feed = Feed(examples, seed, augment, family.window(), config.tokens)
+        self.feed = Feed(examples, seed, augment, family.window(), config.tokens, family.balanced())
         watched = held_out is not None and len(held_out) and config.validate_times and isinstance(family, HasLikelihood)
         self.holdout = Holdout(held_out, config.validate_times, config.patience) if watched and held_out else None
         self.audits = audits

@@ -42,7 +42,10 @@ class Private:
         if config.accumulate > 1 or config.compile:
             raise InputError("private training takes train.accumulate=1 and train.compile=false")
         if not LEAST <= config.batch <= len(examples):
-            raise InputError(f"private training takes batches of {LEAST} to {len(examples):,} examples here")
+            raise InputError(
+                f"private training takes batches of {LEAST} to {len(examples):,} examples here, not {config.batch:,}; "
+                f"set train.batch, such as to {max(LEAST, len(examples) // 16)}"
+            )
         self.config, self.examples, self.rate = config, examples, config.batch / len(examples)
         self.delta = config.delta or min(1e-5, 0.1 / len(examples))
         self.noise: float = get_noise_multiplier(

@@ -108,6 +108,15 @@ class Rng:
             z ^= z >> np.uint64(31)
         return ((z >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
+    def uniforms(self, name: str, n: int, width: int) -> Tensor:
+        """float64 [n, width] in (0, 1), as `uniform_rows` in each column."""
+        columns = [torch.from_numpy(self.uniform_rows(f"{name} {k}", n)) for k in range(width)]
+        return torch.stack(columns, 1).to(self.device)
+
+    def normal_rows(self, name: str, n: int, width: int) -> Tensor:
+        """Standard normal float32 [n, width], as `normal_each`, for millions of rows."""
+        return torch.special.ndtri(self.uniforms(name, n, width)).float()
+
 
 @dataclass(frozen=True)
 class Joined(Rng):

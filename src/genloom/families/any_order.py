@@ -52,6 +52,11 @@ class AnyOrder(Family):
     train_defaults = {  # noqa: RUF012
         "batch": 256, "ema": 0.998, "decay": 0.7, "warmup": 100, "validate_times": 12, "patience": 6,
     }  # fmt: skip
+    # A small network with few bins, large batches, few steps: noise grows with steps and with parameters.
+    private_defaults = {  # noqa: RUF012
+        "train": {"batch": 2048, "steps": 500, "warmup": 20},
+        "family": {"width": 128, "depth": 1, "embedding": 8, "bins": 24, "optimiser": {"kind": "adamw", "lr": 4e-3}},
+    }
     exact = True
 
     def __init__(self, spec: Row, config: AnyOrder.Config, condition: ConditionSpec) -> None:

@@ -20,7 +20,7 @@ from genloom.core.spec import Row
 from genloom.nets.columns import Block
 from genloom.nets.density import MixtureDensity
 from genloom.nets.ladder import log_normal
-from genloom.nets.row_heads import Points, RowHead, RowLikelihood, normals, together, uniforms
+from genloom.nets.row_heads import Points, RowHead, RowLikelihood, together
 
 
 class RowCoderConfig(Settings):
@@ -76,7 +76,7 @@ class RowCoder(nn.Module):
     @torch.no_grad()
     def draw(self, z: Tensor, rng: Rng, temperature: float, *given: Tensor) -> Tensor:
         """[B, S] a row of each code. given: known and mask [B, S], if any."""
-        u = uniforms(rng, "row", len(z), self.spec.width, z.device)
+        u = rng.uniforms("row", len(z), self.spec.width)
         size = together(self.spec)
         parts = zip(*(t.split(size) for t in (z, u, *given)), strict=True)
         return torch.cat([self.likelihood(z).draw(u, temperature, *some) for z, u, *some in parts])
@@ -93,7 +93,7 @@ class RowCoder(nn.Module):
         size = together(self.spec)
         likely = torch.cat([self.likelihood(z).between(known, mask) for z in pool.split(size)], 1)  # [B, K]
         edges = likely.double().softmax(1).cumsum(1)
-        place = uniforms(rng, "chosen", n, 1, device) * edges[:, -1:]
+        place = rng.uniforms("chosen", n, 1) * edges[:, -1:]
         z = pool[(edges < place).sum(1).clamp(max=len(pool) - 1)]
         x = self.draw(z, rng, temperature, known, mask)
         for k in range(options.rounds):
@@ -105,13 +105,13 @@ class RowCoder(nn.Module):
     def _moved(self, x: Tensor, z: Tensor, prior: MixtureDensity, rng: Rng) -> Tensor:
         """[B, D] codes after a step of Metropolis and Hastings that leaves p(z | x) as it is, proposed by q(z | x)."""
         mean, logvar = self.posterior(x)
-        other = mean + (0.5 * logvar).exp() * normals(rng, "code", *mean.shape, mean.device)
+        other = mean + (0.5 * logvar).exp() * rng.normal_rows("code", *mean.shape)
 
         def weight(code: Tensor) -> Tensor:
             return _in_parts(lambda c, r, m, v: self.log_prob(r, c) + prior.log_prob(c, None) - log_normal(c, m, v),
                              together(self.spec), code, x, mean, logvar)  # fmt: skip
 
-        accepted = uniforms(rng, "accept", len(x), 1, x.device)[:, 0].log() < weight(other) - weight(z)
+        accepted = rng.uniforms("accept", len(x), 1)[:, 0].log() < weight(other) - weight(z)
         return torch.where(accepted[:, None], other, z)
 
 

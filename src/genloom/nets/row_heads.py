@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.optim import edge
-from genloom.core.rng import Rng
 from genloom.core.spec import Row
 
 LEAST_LOG_SCALE, MOST_LOG_SCALE = -4.0, 1.0  # numbers are near the standard normal; values that repeat are atoms
@@ -59,10 +58,11 @@ class Points(nn.Module):
 
 
 def directions(levels: int, width: int, generator: torch.Generator) -> Tensor:
-    """[L, width] with a mean square of about 1 for each entry."""
+    """[L, width] levels 2 apart, exactly or nearly, as two deviations of a number are: of categories with many levels
+    too, which noise would otherwise hide last, and by which a network would know its training rows."""
     if levels <= width:
-        return math.sqrt(levels) * (torch.eye(levels) - 1 / levels)
-    return math.sqrt(width) * F.normalize(torch.randn(levels, width, generator=generator), dim=1)
+        return math.sqrt(2) * (torch.eye(levels) - 1 / levels)
+    return math.sqrt(2) * F.normalize(torch.randn(levels, width, generator=generator), dim=1)
 
 
 class RowHead(nn.Module):
@@ -178,14 +178,3 @@ def inverse(logits: Tensor, u: Tensor, temperature: float = 1.0) -> tuple[Tensor
 def together(spec: Row) -> int:
     """Rows whose outputs are made at a time, so that those of wide categories fit into memory."""
     return max(1, ROOM // max(1, sum(s.levels for s in spec.spans)))
-
-
-def uniforms(rng: Rng, name: str, n: int, width: int, device: torch.device) -> Tensor:
-    """[n, width] in (0, 1); row i depends on rng's seed and rng.offset + i alone."""
-    columns = [torch.from_numpy(rng.uniform_rows(f"{name} {k}", n)) for k in range(width)]
-    return torch.stack(columns, 1).to(device)
-
-
-def normals(rng: Rng, name: str, n: int, width: int, device: torch.device) -> Tensor:
-    """[n, width] standard normal; row i depends on rng's seed and rng.offset + i alone."""
-    return torch.special.ndtri(uniforms(rng, name, n, width, device)).float()
