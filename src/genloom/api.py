@@ -38,7 +38,7 @@ from genloom.run.start import Start, open_start
 from genloom.run.teaching import teach, teacher_of
 
 DEFAULT_BUDGET = 600.0
-PRIVATE_MODEL, PRIVATE_STEPS = "any_order", 3000
+PRIVATE_MODEL = "any_order"
 DEFAULT_MODELS: dict[type, str] = {Grid: "flow", Tokens: "autoregressive", Row: "forest"}
 
 
@@ -125,7 +125,8 @@ def _layers(
     elif steps is not None:
         train = {**train, "steps": steps, "budget": None}
     elif train.get("steps") is None and train.get("budget") is None:
-        train = {**train, **({"steps": PRIVATE_STEPS} if private else {"budget": DEFAULT_BUDGET})}
+        usual = find_family(given["model"]).private_defaults.get("train", {}) if private else {}
+        train = {**train, **({"steps": usual["steps"]} if "steps" in usual else {"budget": DEFAULT_BUDGET})}
     return merge(given, {"train": train})
 
 
@@ -149,24 +150,25 @@ def _job(
 ) -> _Job:
     """start: whose weights the family gets. state: the modality's that its data follows."""
     family, modality = find_family(values["model"]), find_modality(values["kind"])
-    layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
+    layers = [_usual(modality, family, values), values, _data_section(data)]
     # Settings are checked before the data is read: a slip should not cost a minute.
     checked = resolve(layers, modality.Config, family.Config)
     teacher = teacher_of(checked.family)
     if teacher is not None and state is None:
         state = teacher.modality.state()
     prepared = prepare(data, checked.kind, checked.modality.model_dump(), checked.data, notify, state)
-    if not isinstance(prepared.modality.spec, family.accepts):
+    spec = prepared.modality.spec
+    if not isinstance(spec, family.accepts):
         takes = " or ".join(t.__name__ for t in family.accepts)
-        raise InputError(
-            f"{checked.model} takes {takes}, but {prepared.name} is {type(prepared.modality.spec).__name__}"
-        )
+        instead = next((m for form, m in family.elsewhere.items() if KINDS[form] is type(spec)), None)
+        more = f"; the model {instead} is its like for those: --model {instead}" if instead else ""
+        raise InputError(f"{checked.model} takes {takes}, but {prepared.name} is {type(spec).__name__}{more}")
     suited = None if checked.recipe or checked.start else suited_recipe(checked.model, prepared)
     if suited is not None:
         notify(f"starting from the recipe {suited}, which suits this data; --recipe chooses another")
         tested = {k: v for k, v in find_recipe(suited)().items() if k in ("family", "train")}
         tested["train"] = {k: v for k, v in tested.get("train", {}).items() if k not in ("budget", "steps")}
-        layers = [*layers[:2], tested, {"recipe": suited}, *layers[2:]]
+        layers = [layers[0], tested, {"recipe": suited}, *layers[1:]]
     config = resolve([*layers, {"recipe": suited or checked.recipe}], modality.Config, family.Config)
     torch.manual_seed(derive(config.seed, "init"))
     made = family(prepared.modality.spec, config.family, prepared.condition)
@@ -184,10 +186,11 @@ def _job(
     return _Job(prepared, config, made, filled)
 
 
-def _form_section(modality: type[Modality[Any]], family: type[Family]) -> dict[str, Any]:
-    """Of a modality with several forms, the first that the family takes."""
+def _usual(modality: type[Modality[Any]], family: type[Family], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What suits the family for the form that the data takes: of several, the first that the family takes."""
     form = next((name for f in modality.forms for name, cls in KINDS.items() if f is cls and f in family.accepts), None)
-    return {"modality": {"form": form}} if len(modality.forms) > 1 and form is not None else {}
+    usual = family.defaults(form, values.get("train", {}).get("epsilon") is not None)
+    return merge(usual, {"modality": {"form": form}} if len(modality.forms) > 1 and form is not None else {})
 
 
 def _data_section(data: Any) -> dict[str, Any]:
@@ -397,7 +400,7 @@ def inspect(
         raise InputError("say what to look at: a folder, a file, an archive or a name from `genloom list data`")
     values = _layers(data, model, recipe, budget, steps, settings, config, seed, None, False)
     family, modality = find_family(values["model"]), find_modality(values["kind"])
-    layers = [{"train": dict(family.train_defaults)}, _form_section(modality, family), values, _data_section(data)]
+    layers = [_usual(modality, family, values), values, _data_section(data)]
     checked = resolve(layers, modality.Config, family.Config)
     found = survey(data, checked.kind, checked.modality.model_dump(), checked.data, notify)
     if found.failure:

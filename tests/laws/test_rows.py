@@ -28,11 +28,11 @@ def made(name: str, seed: int = 0) -> Family:
     torch.manual_seed(seed)
     _, spec, condition = table()
     family = find_family(name)
-    return family(spec, family.Config(), condition)
+    return family(spec, family.Config(**family.defaults("row", False).get("family", {})), condition)
 
 
 def settings_for(name: str, steps: int) -> TrainConfig:
-    usual = find_family(name).train_defaults
+    usual = find_family(name).defaults("row", False)["train"]
     return TrainConfig(**{**usual, "batch": 128, "warmup": 10, "precision": "fp32", "grids": 0, "steps": steps})
 
 
@@ -94,8 +94,8 @@ def test_what_is_known_is_kept_and_the_rest_follows_from_it(name: str) -> None:
     x = drawn(family, 300, given=given)
     check_batch(family.spec, x)
     assert torch.equal(x[mask], known[mask])
-    assert (x[:, 1] == 0).float().mean() > 0.9 and (x[:, 2] > 0).float().mean() > 0.9
-    assert (x[:150, 0] == 0).float().mean() > 0.55  # 2 of 3 where the number is above 0
+    assert (x[:, 1] == 0).float().mean() > 0.9 and (x[:, 2] > 0).float().mean() > 0.8  # 1 of 3 when not asked for
+    assert (x[:150, 0] == 0).float().mean() > 0.45  # 2 of 3 where the number is above 0, else 1 of 3
 
 
 @pytest.mark.parametrize("name", ROWS)

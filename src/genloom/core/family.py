@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
-from genloom.core.config import Settings
+from genloom.core.config import Settings, merge
 from genloom.core.feed import Window
 from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
@@ -59,7 +59,8 @@ class Family(nn.Module, ABC):
 
     Config: settings. Options: settings of one call to `sample`. accepts: spec classes. conditions: what `sample`
     honours when the data offers it. train_defaults: TrainConfig values that suit the family (lowest priority after the
-    defaults).
+    defaults). form_defaults: settings, in sections as in RunConfig, that suit data of a form ("grid", "tokens", "row");
+    private_defaults: that suit training with differential privacy.
     """
 
     Config: ClassVar[type[Settings]]
@@ -67,9 +68,9 @@ class Family(nn.Module, ABC):
     accepts: ClassVar[tuple[type, ...]]
     conditions: ClassVar[frozenset[str]] = frozenset()
     train_defaults: ClassVar[Mapping[str, Any]] = {}
-    # Its losses are means over examples, each of its own alone, and nothing else of the data enters its weights: then
-    # differential privacy can be promised.
-    private: ClassVar[bool] = False
+    form_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    private_defaults: ClassVar[Mapping[str, Any]] = {}
+    elsewhere: ClassVar[Mapping[str, str]] = {}  # by form, the model to take for data that this one does not
     reserve: ClassVar[float] = 0.005  # share of a time budget that `settle` needs at the end
     # Other ways to sample that an evaluation shows beside the usual one, by what they are called: options of `sample`.
     contrasts: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -105,9 +106,25 @@ class Family(nn.Module, ABC):
         that the weights were trained with. lora: train low-rank changes only."""
         return {}
 
+    @classmethod
+    def defaults(cls, form: str | None, private: bool) -> dict[str, Any]:
+        """All settings that suit the family for data of a form, in sections as in RunConfig."""
+        given = cls.private_defaults if private else {}
+        return merge({"train": dict(cls.train_defaults)}, cls.form_defaults.get(form or "", {}), given)
+
+    def unpromised(self) -> str:
+        """Why differential privacy cannot be promised; "" where it can: its losses are means over examples, each of its
+        own alone, and nothing else of the data enters its weights and buffers."""
+        return "it does not learn from single rows alone"
+
     def window(self) -> Window | None:
         """How rows of a training batch are cut from Tokens laid end to end; None: a row is a whole example."""
         return None
+
+    def balanced(self) -> tuple[int, ...]:
+        """Entries of rows of a table by whose levels training rows are drawn (core/balance.py); none: every row once an
+        epoch."""
+        return ()
 
     def stages(self) -> tuple[Stage, ...]:
         """The parts of the training in order; the last ends at 1."""

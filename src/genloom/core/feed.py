@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from genloom.core.balance import Balance
 from genloom.core.batch import Batch
 from genloom.core.rng import Rng, derive
 
@@ -65,6 +67,7 @@ class Sized(Protocol):
         ...
 
 
+READ = 8192  # rows read at a time
 POOL = 32  # batches among whose examples those of like length are put together
 
 
@@ -123,8 +126,11 @@ class Feed:
         augment: Callable[[Batch, Rng], Batch] | None = None,
         window: Window | None = None,
         tokens: int | None = None,
+        balanced: Sequence[int] = (),
     ) -> None:
-        """tokens: that batches of whole examples have at most, in place of a number of examples."""
+        """tokens: that batches of whole examples have at most, in place of a number of examples. balanced: entries of
+        rows of a table by whose levels rows are drawn, in place of each once an epoch; a batch then says as `known`
+        what each row was drawn for."""
         self.examples, self.seed, self.augment, self.window = examples, seed, augment, window
         self.rows = len(examples)  # of an epoch
         if window is not None:
@@ -138,6 +144,8 @@ class Feed:
         self._sizes = examples.sizes if window is None and isinstance(examples, Sized) else None
         self.tokens = tokens if self._sizes is not None else None
         self._filled: dict[int, tuple[Ints, Ints]] = {}
+        self.balanced = tuple(balanced)
+        self._balance: Balance | None = None
 
     def order(self, epoch: int, size: int = 1) -> NDArray[np.int64]:
         """[rows] of an epoch; size: of a batch."""
@@ -187,7 +195,21 @@ class Feed:
         offset = self._offset(epoch, last)
         return (offset + (np.arange(size) * steps + step) * window.length) % last
 
+    def _by_level(self, position: int, size: int) -> Batch:
+        """Rows drawn by their levels, each with the entry that it was drawn for as what is known of it."""
+        if self._balance is None:
+            parts = [b.x[:, list(self.balanced)] for b in self.examples.batches(READ)]
+            self._balance = Balance(torch.cat(parts).round().long().cpu().numpy())
+        generator = np.random.Generator(np.random.PCG64(derive(self.seed, "balance", position)))
+        rows, columns = self._balance.draw(size, generator)
+        batch = self.examples.batch(rows)
+        mask = torch.zeros(batch.x.shape, dtype=torch.bool)
+        mask[torch.arange(size), torch.tensor(self.balanced)[torch.from_numpy(columns)]] = True
+        return replace(batch, condition=replace(batch.condition, known=batch.x, mask=mask.to(batch.x.device)))
+
     def _make(self, position: int, size: int) -> Batch:
+        if self.balanced:
+            return self._by_level(position, size)
         if self.window is not None and isinstance(self.examples, Stream):
             starts = self.starts(position, size, self.window)
             batch = self.examples.windows(starts, self.window.length + 1)

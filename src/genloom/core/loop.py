@@ -69,7 +69,7 @@ class Loop:
         self.device = choose_device(config.device)
         self.family = family
         place(family, config, self.device)
-        self.feed = Feed(examples, seed, augment, family.window(), config.tokens)
+        self.feed = Feed(examples, seed, augment, family.window(), config.tokens, family.balanced())
         watched = held_out is not None and len(held_out) and config.validate_times and isinstance(family, HasLikelihood)
         self.holdout = Holdout(held_out, config.validate_times, config.patience) if watched and held_out else None
         self.audits = audits
@@ -91,10 +91,12 @@ class Loop:
 
     def _private(self) -> Private:
         """Raises InputError where nothing can be promised. Nothing else may look at the data then."""
-        if not self.family.private or len(self.players) != 1 or self.family.stages()[0].batch is not None:
+        why = self.family.unpromised()
+        if why:
             raise InputError(
-                f"the model {type(self.family).__name__} cannot promise differential privacy; the model any_order can"
+                f"the model {type(self.family).__name__} cannot promise differential privacy: {why}; any_order can"
             )
+        assert len(self.players) == len(self.stages) == 1 and self.stages[0].batch is None
         if self.audits is not None:
             raise InputError("audits for copies look at the training data: leave --stop-on-copying out")
         self.draw, self.holdout = None, None
@@ -214,11 +216,12 @@ class Loop:
         """Run the family's updates on micro-batches in lockstep. False when a non-finite gradient made the loop
         skip. rates: each player's share of the learning rate."""
         total, micro = len(batch), math.ceil(len(batch) / self.config.accumulate)
-        rng = Rng(derive(self.seed, "train", self.progress.attempt), clock.step, device=self.device)
+        seed = self.seed if self.private is None else self.private.seed
+        rng = Rng(derive(seed, "train", self.progress.attempt), clock.step, device=self.device)
         parts = [batch[slice(i, i + micro)] for i in range(0, total, micro)]
         self.family.train()
         rounds = [self.family.updates(b, clock, rng.rows(i * micro, total)) for i, b in enumerate(parts)]
-        torch.manual_seed(derive(self.seed, "global", self.progress.attempt, clock.step))  # dropout
+        torch.manual_seed(derive(seed, "global", self.progress.attempt, clock.step))  # dropout
         while player := self._accumulate(rounds, [len(b) / total for b in parts]):
             if self.private is not None:
                 self.private.privatise()

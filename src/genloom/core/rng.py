@@ -108,11 +108,20 @@ class Rng:
             z ^= z >> np.uint64(31)
         return ((z >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
+    def uniforms(self, name: str, n: int, width: int) -> Tensor:
+        """float64 [n, width] in (0, 1), as `uniform_rows` in each column."""
+        columns = [torch.from_numpy(self.uniform_rows(f"{name} {k}", n)) for k in range(width)]
+        return torch.stack(columns, 1).to(self.device)
+
+    def normal_rows(self, name: str, n: int, width: int) -> Tensor:
+        """Standard normal float32 [n, width], as `normal_each`, for millions of rows."""
+        return torch.special.ndtri(self.uniforms(name, n, width)).float()
+
 
 @dataclass(frozen=True)
 class Joined(Rng):
     """Draws for the rows of several requests, one after the other: each row has the numbers that it has alone. Only
-    draws `..._each` are known. parts: an Rng and its number of rows."""
+    draws `..._each` and `uniform_rows` are known. parts: an Rng and its number of rows."""
 
     parts: tuple[tuple[Rng, int], ...] = ()
 
@@ -144,6 +153,9 @@ class Joined(Rng):
 
     def uniform_each(self, name: str, n: int, *shape: int) -> Tensor:
         return torch.cat([rng.uniform_each(name, rows, *shape) for rng, rows in self._rows(n)])
+
+    def uniform_rows(self, name: str, n: int) -> NDArray[np.float64]:
+        return np.concatenate([rng.uniform_rows(name, rows) for rng, rows in self._rows(n)])
 
     def _rows(self, n: int) -> tuple[tuple[Rng, int], ...]:
         if n != sum(rows for _, rows in self.parts):

@@ -26,6 +26,7 @@ from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Row
 from genloom.nets.columns import Columns
+from genloom.nets.row_heads import together
 
 
 @final
@@ -49,10 +50,14 @@ class AnyOrder(Family):
 
     accepts = (Row,)
     conditions = frozenset({"known"})
-    private = True
     train_defaults = {  # noqa: RUF012
         "batch": 256, "ema": 0.998, "decay": 0.7, "warmup": 100, "validate_times": 12, "patience": 6,
     }  # fmt: skip
+    # A small network with few bins, large batches, few steps: noise grows with steps and with parameters.
+    private_defaults = {  # noqa: RUF012
+        "train": {"batch": 2048, "steps": 500, "warmup": 20},
+        "family": {"width": 128, "depth": 1, "embedding": 8, "bins": 24, "optimiser": {"kind": "adamw", "lr": 4e-3}},
+    }
     exact = True
 
     def __init__(self, spec: Row, config: AnyOrder.Config, condition: ConditionSpec) -> None:
@@ -66,6 +71,9 @@ class AnyOrder(Family):
 
     def optimisers(self) -> dict[str, OptimiserConfig]:
         return {"columns": self.config.optimiser}
+
+    def unpromised(self) -> str:
+        return ""
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """Mean nats of a column that is not known, where a random number of the others are."""
@@ -101,14 +109,18 @@ class AnyOrder(Family):
         x = torch.zeros(n, self.spec.width, device=device)
         mask = torch.zeros(n, self.spec.width, dtype=torch.bool, device=device)
         if condition.known is not None and condition.mask is not None:
-            x, mask = torch.where(condition.mask, condition.known, 0.0), condition.mask.clone()
-        codes = torch.where(mask, self.net.codes(x), 0)
-        known = mask.clone()
+            x, mask = torch.where(condition.mask, condition.known, 0.0), condition.mask
+        u = rng.uniforms("column", n, self.spec.width)
+        parts = zip(*(v.split(together(self.spec)) for v in (x, mask, u)), strict=True)
+        return torch.cat([self._drawn(x.clone(), mask.clone(), u, options.temperature) for x, mask, u in parts])
+
+    def _drawn(self, x: Tensor, known: Tensor, u: Tensor, temperature: float) -> Tensor:
+        """[B, S] rows x with what is not known drawn; changes both."""
+        codes = torch.where(known, self.net.codes(x), 0)
         for s, gate in enumerate(self.spec.gates()):
             if not bool(known[:, s].all()):
                 allowed = None if gate < 0 else codes[:, gate] == 0
-                u = torch.from_numpy(rng.uniform_rows(f"column {s}", n)).to(device)
-                drawn, left = self.net.draw(self.net(codes, known, s)[0], s, u, options.temperature, allowed)
+                drawn, left = self.net.draw(self.net(codes, known, s)[0], s, u[:, s], temperature, allowed)
                 codes[:, s] = torch.where(known[:, s], codes[:, s], drawn)
                 x[:, s] = torch.where(known[:, s], x[:, s], self.net.values(s, drawn, left))
                 known[:, s] = True

@@ -111,6 +111,7 @@ class Autoregressive(Family):
         )
 
     accepts = (Tokens, Grid)
+    elsewhere = {"row": "any_order"}  # noqa: RUF012
     conditions = frozenset({"label", "properties", "source", "known"})
     train_defaults = {  # noqa: RUF012
         "batch": 16, "ema": 0.998, "decay": 0.7, "warmup": 50, "clip": 1.0, "validate_times": 12, "patience": 6,

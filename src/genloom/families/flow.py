@@ -4,20 +4,21 @@ Liu et al. 2022, "Flow straight and fast"; Lipman et al. 2022, "Flow matching fo
 (noise n) to 1 (data x): x_t = t x + (1 - t) n, and the velocity is E[x - n | x_t]. The network is preconditioned as in
 Karras et al. 2022 (EDM), times are logit-normal as in Esser et al. 2024, classifier-free guidance follows Ho & Salimans
 2022, autoguidance Karras et al. 2024, "Guiding a diffusion model with a bad version of itself". With `latent`, the
-same flow runs on the codes of a small autoencoder that is trained first (Rombach et al. 2022).
+same flow runs on the codes of a small autoencoder that is trained first (Rombach et al. 2022); of table rows it runs on
+points that stand for them (nets/row_field.py).
 
-Shapes: `B` batch, `C` channels, `D` code width.
+Shapes: `B` batch, `C` channels, `D` code width, `P` entries of a row's point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
@@ -25,15 +26,17 @@ from genloom.core.errors import InputError
 from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid
+from genloom.core.spec import Grid, Row
 from genloom.nets.compressor import Compressor, CompressorConfig
 from genloom.nets.mlp import ResidualMLP
+from genloom.nets.row_field import RowField, RowFieldConfig
+from genloom.nets.row_heads import together
+from genloom.nets.snapshot import Snapshot
 from genloom.nets.unet import UNet
 
 Velocity = Callable[[Tensor, Tensor], Tensor]  # (x [B, ...], t scalar) -> dx/dt
 
-# -- solvers: pure functions from noise at times[0] to a sample at times[-1]
-# ---------------------------------------------
+# -- solvers: pure functions from noise at times[0] to a sample at times[-1] -------------------------------------------
 
 
 def euler(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
@@ -66,6 +69,7 @@ def adams(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
     return x
 
 
+ROW_END = 3.0  # log-odds of the time from which rows are read off: later ones are too rare in training to be trusted
 SOLVERS = {"euler": euler, "heun": heun, "adams": adams}
 
 
@@ -75,42 +79,12 @@ def sampling_times(steps: int, low: float = -4.0, high: float = 4.5) -> Tensor:
     return torch.cat([torch.zeros(1), inner, torch.ones(1)])
 
 
-# -- the weak net of autoguidance
-# ----------------------------------------------------------------------------------------
-
-
-class Snapshot(nn.Module):
-    """A net's parameters as they were once, in buffers: saved with the family, neither trained nor averaged."""
-
-    kept: Tensor
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.register_buffer("kept", torch.tensor(False))
-        self.names = {n: n.replace(".", "/") for n, _ in net.named_parameters()}
-        for name, p in net.named_parameters():
-            self.register_buffer(self.names[name], p.detach().clone())
-
-    @torch.no_grad()
-    def keep(self, net: nn.Module) -> None:
-        """Copy the net's parameters as they are now."""
-        for name, p in net.named_parameters():
-            self.get_buffer(self.names[name]).copy_(p)
-        self.kept.fill_(True)
-
-    def forward(self, net: nn.Module, *inputs: Tensor) -> Tensor:
-        """net(*inputs) with the parameters kept."""
-        out: Tensor = functional_call(net, {n: self.get_buffer(b) for n, b in self.names.items()}, inputs)
-        return out
-
-
-# -- the family
-# ----------------------------------------------------------------------------------------------------------
+# -- the family --------------------------------------------------------------------------------------------------------
 
 
 @final
 class Flow(Family):
-    """Rectified flow in data space or, with `latent`, in the code space of an autoencoder."""
+    """Rectified flow in data space, of rows between points or, with `latent`, in the code space of an autoencoder."""
 
     class Config(Settings):
         """Settings of a flow."""
@@ -152,6 +126,7 @@ class Flow(Family):
         mlp_depth: int = setting(4, "Residual blocks of the network on codes.", ge=1)
         latent_batch: int = setting(512, "Batch of the flow on codes.", unit="examples", ge=1)
         compressor: CompressorConfig = CompressorConfig()
+        rows: RowFieldConfig = RowFieldConfig()
         optimiser: OptimiserConfig = OptimiserConfig(kind="muon", lr=2e-3, muon_lr=0.02)
 
     class Options(Settings):
@@ -159,7 +134,7 @@ class Flow(Family):
 
         steps: int | None = setting(
             None,
-            "Solver steps from noise to data; if none, 8, but 16 on codes or with known values.",
+            "Solver steps from noise to data; if none, 8, but 16 on codes, rows or with known values.",
             unit="steps",
             ge=1,
             le=1000,
@@ -179,17 +154,31 @@ class Flow(Family):
         resample: int = setting(
             4, "Times each step is repeated where values are given, so that they blend in.", ge=1, le=50
         )
+        temperature: float = setting(1.0, "Of rows: below 1 tamer levels, 0 the most probable ones.", ge=0, le=4)
 
-    accepts = (Grid,)
+    accepts = (Grid, Row)
     conditions = frozenset({"label", "known"})
     train_defaults = {"batch": 128, "ema": 0.9985, "decay": 0.7, "warmup": 100}  # noqa: RUF012
+    form_defaults = {  # noqa: RUF012
+        "row": {
+            "train": {"batch": 512},
+            "family": {
+                "time_mean": 0.0, "time_spread": 1.4,
+                "optimiser": {"kind": "adamw", "lr": 2e-3, "weight_decay": 0.01},
+            },
+        }
+    }  # fmt: skip
+    private_defaults = {  # noqa: RUF012
+        "train": {"batch": 2048, "steps": 500, "warmup": 20},
+        "family": {"rows": {"width": 128, "depth": 1}},
+    }
 
     mean: Tensor
     spread: Tensor
     code_mean: Tensor
     code_spread: Tensor
 
-    def __init__(self, spec: Grid, config: Flow.Config, condition: ConditionSpec) -> None:
+    def __init__(self, spec: Grid | Row, config: Flow.Config, condition: ConditionSpec) -> None:
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
         self.classes = len(condition.classes)
@@ -198,13 +187,18 @@ class Flow(Family):
         self.net: nn.Module
         self.compressor: Compressor | None = None
         self._codes: Tensor | None = None  # [N, D] standardised codes of the training split
-        if config.latent:
+        if isinstance(spec, Row):
+            if config.latent:
+                raise InputError("family.latent is for grids; a flow over rows of a table needs no codes")
+            self.net = RowField(spec, self.classes, config.rows)
+            self.shape: tuple[int, ...] = (self.net.points.width,)
+        elif config.latent:
             self.compressor = Compressor(spec, config.compressor, self.classes)
             width = config.compressor.codes
             self.register_buffer("code_mean", torch.zeros(width))
             self.register_buffer("code_spread", torch.ones(width))
             self.net = ResidualMLP(width, self.classes, width=config.mlp_width, depth=config.mlp_depth)
-            self.shape: tuple[int, ...] = (width,)
+            self.shape = (width,)
         else:
             levels = config.levels or (2 if max(spec.size) <= 64 else 3)
             widths = [config.width * (1 if level == 0 else config.growth) for level in range(levels)]
@@ -221,6 +215,14 @@ class Flow(Family):
             )
             self.shape = spec.shape
         self.weak = Snapshot(self.net) if config.autoguidance != 1 else None
+
+    @property
+    def rows(self) -> RowField | None:
+        """The network of a flow over rows."""
+        return self.net if isinstance(self.net, RowField) else None
+
+    def unpromised(self) -> str:
+        return "" if self.rows is not None else "of grids it measures their spread without noise"
 
     def players(self) -> dict[str, nn.Module]:
         if self.compressor is None:
@@ -246,7 +248,7 @@ class Flow(Family):
     def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
         """Measure mean and spread of the data (Karras et al. 2022, sigma_data); for a latent flow, compute all
         codes."""
-        if stage.name == "autoencoder":
+        if stage.name == "autoencoder" or self.rows is not None:  # points have mean 0 and spread 1 as they are
             return
         if self.compressor is not None:
             self.compressor.eval().requires_grad_(False)
@@ -263,8 +265,7 @@ class Flow(Family):
         self.mean.fill_(total / count)
         self.spread.fill_(max(1e-3, (squares / count - (total / count) ** 2) ** 0.5))
 
-    # -- training
-    # ---------------------------------------------------------------------------------------------------------
+    # -- training ------------------------------------------------------------------------------------------------------
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         begin = 0.0
@@ -284,18 +285,24 @@ class Flow(Family):
         """Mean squared error of the network's output against the preconditioned velocity: unit variance at every
         time."""
         size = len(batch)
-        x = batch.x - self.mean
+        x = batch.x - self.mean if self.rows is None else self.rows.points(batch.x)
         usual = 0.5 if self.config.latent else -0.5
         mean = usual if self.config.time_mean is None else self.config.time_mean
-        logit = mean + self.config.time_spread * torch.special.ndtri(rng.stratified("time", size).clamp(1e-5, 1 - 1e-5))
+        # of rows each time is drawn alone: no row may move another's, or privacy could not be promised
+        place = rng.stratified("time", size) if self.rows is None else rng.uniform("time", size)
+        logit = mean + self.config.time_spread * torch.special.ndtri(place.clamp(1e-5, 1 - 1e-5))
         t = _like(torch.sigmoid(logit), x)
         noise = rng.normal("noise", *x.shape)
         skip, scale, inputs = self.preconditioning(t)
         xt = torch.lerp(noise, x, t)
         target = (x - noise - skip * xt) / scale
+        known = None if self.rows is None else self.rows.some_known(size, rng)
         keep = rng.uniform("drop", size) >= self.config.drop_label
-        out = self.net(xt * inputs, logit, torch.where(keep, self._labels(batch.condition, size), self.classes))
-        return (out.float() - target).square().mean()
+        label = torch.where(keep, self._labels(batch.condition, size), self.classes)
+        if self.rows is None or known is None:
+            return (self.net(xt * inputs, logit, label).float() - target).square().mean()
+        out = self.net(self.rows.kept(xt * inputs, x, known), logit, label, known)
+        return self.rows.loss(out, target, batch.x, known)
 
     def preconditioning(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(c_skip, c_out, c_in) with velocity = c_skip x_t + c_out net(c_in x_t): Karras et al. 2022, eq. 7, for x_t =
@@ -310,11 +317,12 @@ class Flow(Family):
             return condition.label
         return torch.full((n,), self.classes, device=self.mean.device)
 
-    # -- sampling
-    # ---------------------------------------------------------------------------------------------------------
+    # -- sampling ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
+        if self.rows is not None:
+            return self._rows(n, condition, rng, options)
         labels = self._labels(condition, n)
         velocity = self.velocity(labels, *self._guidance(options), (options.guided_from, options.guided_until))
         usual = 8 if self.compressor is None and condition.known is None else 16
@@ -330,6 +338,26 @@ class Flow(Family):
         if self.compressor is not None:
             return self.compressor.decode(x * self.code_spread + self.code_mean, labels).clamp(-1, 1)
         return (x + self.mean).clamp(-1, 1)
+
+    def _rows(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
+        """[n, S] rows: their points go all the way, but for what is known; levels are drawn by what the net says before
+        the last step."""
+        assert self.rows is not None and isinstance(self.spec, Row)
+        known, mask = condition.known, condition.mask
+        if known is None or mask is None:
+            known = torch.zeros(n, self.spec.width, device=self.mean.device)
+            mask = known > 0
+        known, labels = torch.where(mask, known, 0.0), self._labels(condition, n)
+        velocity = self.velocity(labels, *self._guidance(options), (options.guided_from, options.guided_until), mask)
+        times = sampling_times(options.steps or 16, high=ROW_END).to(self.mean.device)
+        x = self.rows.kept(rng.normal_rows("noise", n, *self.shape), self.rows.points(known), mask)
+        x, t = SOLVERS[options.solver](velocity, x, times[:-1]), times[-2]
+        end, u = x + (1 - t) * velocity(x, t), rng.uniforms("level", n, self.spec.width)
+        parts = zip(*(v.split(together(self.spec)) for v in (x, labels, mask, end, u, known)), strict=True)
+        return torch.cat([
+            self.rows.rows(self._out(self.net, x, t, label, mask), end, u, options.temperature, known, mask)
+            for x, label, mask, end, u, known in parts
+        ])  # fmt: skip
 
     def _guidance(self, options: Flow.Options) -> tuple[float, float]:
         """(guidance, autoguidance) of one call. Raises InputError when it asks for a weak net that was not kept."""
@@ -347,29 +375,46 @@ class Flow(Family):
         guidance: float = 1.0,
         autoguidance: float = 1.0,
         between: tuple[float, float] = (0.0, 1.0),
+        mask: Tensor | None = None,
     ) -> Velocity:
         """dx/dt under the learned flow: v(x, t | class) + (guidance - 1) (v(class) - v(none)) + (autoguidance - 1)
         (v(class) - v of the weak net (class)), guided at times `between` (Kynkaanniemi et al. 2024: guidance helps in
-        the middle of the way)."""
+        the middle of the way). mask: of rows, the spans that stay as they are."""
         none = torch.full_like(labels, self.classes)
         wanted = guidance != 1 and bool((labels != none).any())
 
         def v(x: Tensor, t: Tensor) -> Tensor:
-            skip, scale, inputs = self.preconditioning(t)
-            logit = torch.logit(t.clamp(2e-3, 1 - 2e-3)).expand(len(x))
             guided = between[0] <= float(t) <= between[1]
             if wanted and guided:
-                both = self.net(torch.cat([x, x]) * inputs, logit.repeat(2), torch.cat([labels, none])).float()
-                given, free = both.chunk(2)
+                twice = None if mask is None else torch.cat([mask, mask])
+                given, free = self._field(self.net, torch.cat([x, x]), t, torch.cat([labels, none]), twice).chunk(2)
                 out = given + (guidance - 1) * (given - free)
             else:
-                out = given = self.net(x * inputs, logit, labels).float()
+                out = given = self._field(self.net, x, t, labels, mask)
             if autoguidance != 1 and guided:
                 assert self.weak is not None
-                out = out + (autoguidance - 1) * (given - self.weak(self.net, x * inputs, logit, labels).float())
-            return skip * x + scale * out
+                weak = partial(self.weak, self.net)
+                out = out + (autoguidance - 1) * (given - self._field(weak, x, t, labels, mask))
+            skip, scale, _ = self.preconditioning(t)
+            v = skip * x + scale * out
+            return v if self.rows is None or mask is None else self.rows.kept(v, torch.zeros_like(v), mask)
 
         return v
+
+    def _field(self, net: Callable[..., Tensor], x: Tensor, t: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, ...] what the net says at x, as its output of grids is."""
+        if self.rows is None or mask is None:
+            return self._out(net, x, t, labels, None)
+        skip, scale, _ = self.preconditioning(t)
+        parts = zip(*(v.split(together(self.rows.spec)) for v in (x, labels, mask)), strict=True)
+        return torch.cat([self.rows.field(self._out(net, x, t, c, m), x, t, skip, scale) for x, c, m in parts])
+
+    def _out(self, net: Callable[..., Tensor], x: Tensor, t: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        logit = torch.logit(t.clamp(2e-3, 1 - 2e-3)).expand(len(x))
+        inputs = x * self.preconditioning(t)[2]
+        if self.rows is None or mask is None:
+            return net(inputs, logit, labels).float()
+        return net(self.rows.kept(inputs, x, mask), logit, labels, mask).float()
 
     def honours(self) -> frozenset[str]:
         return super().honours() - ({"known"} if self.config.latent else frozenset())

@@ -69,6 +69,9 @@ class Forest(Family):
     def optimisers(self) -> dict[str, OptimiserConfig]:
         return {}
 
+    def unpromised(self) -> str:
+        return "it is fitted on all rows at once, without noise"
+
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         return iter(())
 

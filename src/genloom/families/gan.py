@@ -5,7 +5,8 @@ Objectives, on critic scores c(x) before any sigmoid (softplus(-s) = -log sigmoi
 `relativistic` pairs each generated example with a real one, with zero-centred gradient penalties R1 on real and R2 on
 generated examples (Huang et al. 2024, "The GAN is dead; long live the GAN!", after Jolicoeur-Martineau 2019 and
 Mescheder et al. 2018). Classes enter the critic by projection (Miyato & Koyama 2018); little data is augmented
-differentiably (Zhao et al. 2020).
+differentiably (Zhao et al. 2020). On rows of tables both are told what is known of a row, and rows are drawn by their
+levels (Xu et al. 2019, CTGAN; nets/row_adversary.py, core/balance.py).
 
 Shapes: `B` batch, `C` channels, `Z` width of the noise.
 """
@@ -27,9 +28,10 @@ from genloom.core.config import Settings, setting
 from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid
+from genloom.core.spec import Grid, Row
 from genloom.nets.adversary import ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
 from genloom.nets.diffaugment import Kind, augment
+from genloom.nets.row_adversary import Given, RowCritic, RowGameConfig, RowGenerator, Shares
 
 Objective = Literal["relativistic", "nonsaturating", "minimax", "hinge", "wgan-gp"]
 
@@ -43,6 +45,8 @@ HABITS: dict[str, tuple[float, float, float, int]] = {
     "wgan-gp": (0.0, 0.0, 10.0, 5),
 }
 SMALL = 10_000  # fewer training examples than this are augmented
+Told = Tensor | Given | None  # classes [B], or what is known of rows
+
 SETTLE = 4000  # generated examples that BatchNorm's statistics are measured on
 COLLAPSED, PATIENCE = 0.4, 300  # diversity below which, and steps after which, a collapse is reported
 
@@ -148,6 +152,7 @@ class GAN(Family):
         augmentations: tuple[Kind, ...] = setting(
             ("colour", "translation", "cutout"), "Kinds of augmentation.", min_length=1
         )
+        rows: RowGameConfig = RowGameConfig()
         generator: OptimiserConfig = OptimiserConfig(lr=1e-3, beta1=0.0, beta2=0.99)
         critic: OptimiserConfig = OptimiserConfig(lr=1e-3, beta1=0.0, beta2=0.99)
 
@@ -161,24 +166,29 @@ class GAN(Family):
             gt=0,
         )
 
-    accepts = (Grid,)
-    conditions = frozenset({"label"})
+    accepts = (Grid, Row)
+    conditions = frozenset({"label", "known"})
     train_defaults = {"batch": 32, "ema": 0.999, "decay": 0.4, "warmup": 100, "layout": "channels_last"}  # noqa: RUF012
+
+    form_defaults = {"row": {"train": {"batch": 256, "layout": "contiguous"}}}  # noqa: RUF012
 
     diversity: Tensor
     prior: Tensor
 
-    def __init__(self, spec: Grid, config: GAN.Config, condition: ConditionSpec) -> None:
+    def __init__(self, spec: Grid | Row, config: GAN.Config, condition: ConditionSpec) -> None:
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
-        c, self.classes = config, len(condition.classes) if config.conditional and config.net == "conv" else 0
-        if c.net == "conv":
-            self.generator: nn.Module = ConvGenerator(
+        c, labelled = config, config.conditional and config.net == "conv" and isinstance(spec, Grid)
+        self.classes = len(condition.classes) if labelled else 0
+        if isinstance(spec, Row):
+            self.generator: nn.Module = RowGenerator(spec, c.latent, c.rows)
+            self.critic: nn.Module = RowCritic(spec, c.rows, c.group)
+            self.shares = Shares(spec)
+        elif c.net == "conv":
+            self.generator = ConvGenerator(
                 spec, c.latent, self.classes, width=c.width, depth=c.depth, norm=c.norm, patch=c.patch
             )
-            self.critic: nn.Module = ConvCritic(
-                spec, self.classes, width=c.width, depth=c.depth, group=c.group, patch=c.patch
-            )
+            self.critic = ConvCritic(spec, self.classes, width=c.width, depth=c.depth, group=c.group, patch=c.patch)
         else:
             self.generator = MLPGenerator(spec, c.latent, widths=c.widths)
             self.critic = MLPCritic(spec, widths=c.critic_widths, pieces=c.pieces, dropout=c.dropout)
@@ -192,6 +202,17 @@ class GAN(Family):
         self.register_buffer("diversity", torch.ones(()))  # running mean of spread(generated) / spread(real)
         self._step, self._warned = 0, False
 
+    @property
+    def rows(self) -> RowGenerator | None:
+        """The generator, of rows."""
+        return self.generator if isinstance(self.generator, RowGenerator) else None
+
+    def balanced(self) -> tuple[int, ...]:
+        return tuple(self.shares.levels) if self.rows is not None and self.config.rows.balance else ()
+
+    def unpromised(self) -> str:
+        return "its generator learns by what is known of training rows, which are drawn by their levels"
+
     def players(self) -> dict[str, nn.Module]:
         return {"critic": self.critic, "generator": self.generator}
 
@@ -199,8 +220,10 @@ class GAN(Family):
         return {"critic": self.config.critic, "generator": self.config.generator}
 
     def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
-        """Decide by the number of training examples whether to augment."""
-        if self.config.augment == "auto":
+        """Decide by the number of training examples whether to augment; of rows, count the levels."""
+        if self.rows is not None:
+            self.shares.measure(torch.cat([b.x for b in data]))
+        elif self.config.augment == "auto":
             seen = itertools.accumulate(len(b) for b in data)
             self.augmented = all(n < SMALL for n in seen)
 
@@ -208,24 +231,32 @@ class GAN(Family):
 
     def updates(self, batch: Batch, clock: Clock, rng: Rng) -> Iterator[Update]:
         """A critic step, then, every `critic_steps`, a generator step against the critic just updated."""
-        c, label, playing = self.config, self._labels(batch.condition), (clock.step + 1) % self.critic_steps == 0
+        c, playing = self.config, (clock.step + 1) % self.critic_steps == 0
+        told = self._told(batch, rng)
         z = rng.normal("noise", len(batch), c.latent)
         with torch.set_grad_enabled(playing):
-            fake = self.generator(z, label)
-        real = self._seen(batch.x, rng, "real")
-        loss, logs = self._critic_step(real, self._seen(fake.detach(), rng, "fake"), label, clock, rng)
-        yield Update("critic", loss, logs | {"diversity": self._watch(batch.x, fake, label, clock)})
+            fake = self.generator(z, told)
+        x = batch.x if self.rows is None else self.rows.points(batch.x)
+        real = self._seen(x, rng, "real")
+        loss, logs = self._critic_step(real, self._seen(fake.detach(), rng, "fake"), told, clock, rng)
+        yield Update("critic", loss, logs | {"diversity": self._watch(x, fake, told, clock)})
         if not playing:
             return
         if rng.total not in (None, len(batch)):  # micro-batches wait for each other here: hold one graph at a time
-            fake = self.generator(z, label)
-        scores = self.critic(self._seen(fake, rng, "played"), label)
+            fake = self.generator(z, told)
+        scores = self.critic(self._seen(fake, rng, "played"), told)
         with torch.no_grad():
-            against = self.critic(real, label) if c.objective == "relativistic" else None
+            against = self.critic(real, told) if c.objective == "relativistic" else None
         yield Update("generator", generator_loss(c.objective, scores, against))
 
+    def _told(self, batch: Batch, rng: Rng) -> Told:
+        """What both players are told of a training batch: the class, or what is known of rows."""
+        if self.rows is None:
+            return self._labels(batch.condition)
+        return self.rows.given(batch, rng)
+
     def _critic_step(
-        self, real: Tensor, fake: Tensor, label: Tensor | None, clock: Clock, rng: Rng
+        self, real: Tensor, fake: Tensor, told: Told, clock: Clock, rng: Rng
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss with the penalties that are due (lazily: Karras et al. 2020, StyleGAN2, section 3.1)."""
         every = self.config.penalty_every
@@ -233,7 +264,7 @@ class GAN(Family):
         lazily = every * penalty_share(clock.fraction, self.config.penalty_left)
         real = real.detach().requires_grad_(due and self.r1 > 0)
         fake = fake.detach().requires_grad_(due and self.r2 > 0)
-        real_scores, fake_scores = self.critic(real, label), self.critic(fake, label)
+        real_scores, fake_scores = self.critic(real, told), self.critic(fake, told)
         loss = critic_loss(self.config.objective, real_scores, fake_scores)
         logs = {"margin": (real_scores - fake_scores).mean()}
         for name, weight, scores, x in (("r1", self.r1, real_scores, real), ("r2", self.r2, fake_scores, fake)):
@@ -243,13 +274,15 @@ class GAN(Family):
         if self.gradient_penalty:
             share = rng.uniform("between", len(real)).reshape(-1, *[1] * (real.ndim - 1))
             between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_()
-            slope = squared_slope(self.critic(between, label), between).sqrt()
+            slope = squared_slope(self.critic(between, told), between).sqrt()
             loss = loss + self.gradient_penalty * (slope - 1).square().mean()
         return loss, logs
 
     def _seen(self, x: Tensor, rng: Rng, name: str) -> Tensor:
         """What the critic sees of x."""
-        return augment(x, self.config.augmentations, rng.fork("augment", name)) if self.augmented else x
+        if not self.augmented or self.rows is not None:
+            return x
+        return augment(x, self.config.augmentations, rng.fork("augment", name))
 
     def _labels(self, condition: Condition) -> Tensor | None:
         return condition.label if self.classes else None
@@ -257,8 +290,9 @@ class GAN(Family):
     # -- collapse -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _watch(self, real: Tensor, fake: Tensor, label: Tensor | None, clock: Clock) -> Tensor:
+    def _watch(self, real: Tensor, fake: Tensor, told: Told, clock: Clock) -> Tensor:
         """Update and return the diversity: spread of generated over spread of real examples of the same classes."""
+        label = told if isinstance(told, Tensor) else None
         ratio = spread(fake, label) / spread(real, label).clamp(min=1e-6)
         self.diversity.lerp_(ratio.clamp(max=2.0), 0.02)
         self._step = clock.step
@@ -309,21 +343,33 @@ class GAN(Family):
             label = torch.searchsorted(self.prior, share).clamp(max=self.classes - 1)
         if options.truncation is not None:
             z = truncated(z, options.truncation)
-        return self.decode(z, Condition(label=label))
+        if self.rows is None:
+            return self.decode(z, Condition(label=label))
+        known, mask = self.shares.draw(n, rng)
+        if condition.known is not None and condition.mask is not None:
+            told = condition.mask.any(1, keepdim=True)
+            known = torch.where(told, torch.where(condition.mask, condition.known, 0.0), known)
+            mask = torch.where(told, condition.mask, mask)
+        return self.rows.rows(z, known, mask)
 
     def noise(self, n: int, rng: Rng) -> Tensor:
-        """[n, Z] standard normal."""
+        """[n, Z] standard normal; of rows [n, Z + S], the last ones for the choice of levels."""
+        if self.rows is not None:
+            return rng.normal_rows("noise", n, self.config.latent + self.rows.spec.width)
         return rng.normal_each("noise", n, self.config.latent)
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition, chunk: int = 256) -> Tensor:
         """Examples of noise z [B, Z]."""
+        if self.rows is not None:
+            nothing = torch.zeros(len(z), self.rows.spec.width, device=z.device)
+            return self.rows.rows(z, nothing, nothing > 0)
         label = self._labels(condition)
         rows = [slice(i, i + chunk) for i in range(0, len(z), chunk)]
         return torch.cat([self.generator(z[r], None if label is None else label[r]) for r in rows])
 
     def honours(self) -> frozenset[str]:
-        return super().honours() if self.classes else frozenset()
+        return super().honours() & ({"known"} if self.rows is not None else {"label"} if self.classes else set())
 
 
 def truncated(z: Tensor, bound: float) -> Tensor:

@@ -4,7 +4,8 @@ Kingma & Welling 2014, "Auto-encoding variational Bayes"; the scale of the likel
 sigma-VAE), which sets the balance between reconstruction and KL that a beta would otherwise have to. Codes of real
 data do not fill the normal prior, so after the training a mixture is fitted on them for sampling (Ghosh et al. 2020).
 With `ladder` there are further layers of latents (Sonderby et al. 2016; Child 2021). Of sequences the decoder is
-autoregressive (Bowman et al. 2016, nets/sentences.py); whether it uses the code is watched.
+autoregressive (Bowman et al. 2016, nets/sentences.py); whether it uses the code is watched. Of table rows each column
+has a distribution of its own given the code (nets/row_coder.py).
 
 Shapes: `B` batch, `D` width of the code vector, `L` layers of latents.
 """
@@ -25,10 +26,11 @@ from genloom.core.family import Clock, Family, Stage, Update
 from genloom.core.feed import Window
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
-from genloom.core.spec import Grid, Tokens
+from genloom.core.spec import Grid, Row, Tokens
 from genloom.nets.density import FitConfig, MixtureDensity, sparse
 from genloom.nets.ladder import Coder, Rung, kl_normal, log_normal
 from genloom.nets.likelihood import Likelihood, LikelihoodConfig, LikelihoodHead
+from genloom.nets.row_coder import RowCoder, RowCoderConfig, RowOptions
 from genloom.nets.sentences import SentenceConfig, Sentences
 
 ACTIVE = 0.01  # variance over the data of a code's posterior mean from which it is in use (Burda et al. 2016)
@@ -36,7 +38,7 @@ ACTIVE = 0.01  # variance over the data of a code's posterior mean from which it
 
 @final
 class VAE(Family):
-    """Variational autoencoder over grids, or over sequences."""
+    """Variational autoencoder over grids, sequences or table rows."""
 
     class Config(Settings):
         """Settings of a variational autoencoder."""
@@ -54,10 +56,11 @@ class VAE(Family):
         )
         likelihood: LikelihoodConfig = LikelihoodConfig()
         sentences: SentenceConfig = SentenceConfig()
+        rows: RowCoderConfig = RowCoderConfig()
         beta: float = setting(1.0, "Weight of the KL term; 1 is the evidence lower bound.", ge=0)
         kl_warmup: float = setting(0.1, "Share of the training over which beta rises from 0.", unit="share", ge=0, le=1)
         free_bits: float | None = setting(
-            None, "KL of each layer that costs nothing; if none, 0 on grids, 6 on sequences.", unit="nats", ge=0
+            None, "KL of each layer that costs nothing; if none, 6 on sequences, else 0.", unit="nats", ge=0
         )
         prior: Literal["mixture", "normal"] = setting(
             "mixture", "Where samples' codes come from: a mixture fitted on the data's codes, or the standard normal."
@@ -76,10 +79,16 @@ class VAE(Family):
         )
         noise: bool = setting(False, "Draw values of grids from the likelihood; otherwise its mean is shown.")
         max_tokens: int | None = setting(None, "Most tokens of a sequence; by the data if none.", unit="tokens", ge=1)
+        rows: RowOptions = RowOptions()
 
-    accepts = (Grid, Tokens)
-    conditions = frozenset({"label"})
+    accepts = (Grid, Tokens, Row)
+    conditions = frozenset({"label", "known"})
     train_defaults = {"batch": 64, "ema": 0.9985, "decay": 0.7, "warmup": 100}  # noqa: RUF012
+    form_defaults = {"row": {"train": {"batch": 256}}}  # noqa: RUF012
+    private_defaults = {  # noqa: RUF012
+        "train": {"batch": 2048, "steps": 500, "warmup": 20},
+        "family": {"prior": "normal", "latent": 8, "rows": {"width": 128, "depth": 1}},
+    }
     reserve = 0.05  # encoding and fitting 60,000 examples takes half a minute
     exact = False
 
@@ -88,14 +97,18 @@ class VAE(Family):
     examples: Tensor
     active: Tensor
 
-    def __init__(self, spec: Grid | Tokens, config: VAE.Config, condition: ConditionSpec) -> None:
+    def __init__(self, spec: Grid | Tokens | Row, config: VAE.Config, condition: ConditionSpec) -> None:
         super().__init__()
         self.spec, self.config, self.condition = spec, config, condition
-        self.classes = len(condition.classes) if config.conditional else 0
+        self.classes = len(condition.classes) if config.conditional and not isinstance(spec, Row) else 0
         self.sentences: Sentences | None = None
-        if isinstance(spec, Tokens):
-            if config.ladder:
-                raise InputError("family.ladder is for grids; sequences have one code vector")
+        self.rows: RowCoder | None = None
+        if config.ladder and not isinstance(spec, Grid):
+            raise InputError("family.ladder is for grids; sequences and rows have one code vector")
+        if isinstance(spec, Row):
+            self.rows = RowCoder(spec, config.latent, config.rows)
+            self.size = spec.width
+        elif isinstance(spec, Tokens):
             self.sentences = Sentences(spec, config.latent, self.classes, config.sentences)
             self.size = self.sentences.length
         else:
@@ -111,16 +124,28 @@ class VAE(Family):
         self.register_buffer("active", torch.full((), config.latent))  # entries of the code that are in use
         self._kl: Tensor | None = None
 
+    @property
+    def direct(self) -> Sentences | RowCoder | None:
+        """The networks of one code vector, of what is no grid."""
+        return self.sentences if self.rows is None else self.rows
+
     def players(self) -> dict[str, nn.Module]:
-        if self.sentences is not None:
-            return {"vae": self.sentences}
+        if self.direct is not None:
+            return {"vae": self.direct}
         return {"vae": nn.ModuleDict({"coder": self.coder, "likelihood": self.head})}
 
     def optimisers(self) -> dict[str, OptimiserConfig]:
         return {"vae": self.config.optimiser}
 
     def honours(self) -> frozenset[str]:
-        return super().honours() if self.config.conditional else frozenset()
+        able = {"known"} if self.rows is not None else {"label"} if self.config.conditional else set()
+        return super().honours() & able
+
+    def unpromised(self) -> str:
+        if self.rows is None:
+            return "of grids and sequences it measures the data without noise"
+        mixture = "its prior is fitted on the codes of the data, without noise: set family.prior=normal"
+        return mixture if self.config.prior == "mixture" else ""
 
     def window(self) -> Window | None:
         return Window(self.size - 1) if isinstance(self.spec, Tokens) and self.spec.stream else None
@@ -128,8 +153,8 @@ class VAE(Family):
     @torch.no_grad()
     def enter(self, stage: Stage, data: Iterable[Batch]) -> None:
         """Measure the spread of the data, from which a learned scale begins, and its number."""
-        if self.sentences is not None:
-            self.examples.fill_(sum(len(b) for b in data))
+        if self.direct is not None:
+            self.examples.fill_(0 if self.unpromised() == "" else sum(len(b) for b in data))
         else:
             self.examples.fill_(self.head.measure(b.x for b in data))
 
@@ -157,11 +182,10 @@ class VAE(Family):
     def infer(self, x: Tensor, label: Tensor | None, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
         """One draw of the latents from their posterior: log p(x | latents) [B], the KL of every layer [B, L] in nats,
         the posterior mean of the code [B, D]."""
-        if self.sentences is not None:
-            x = x[:, : self.size]
-            mean, logvar = self.sentences.posterior(x)
+        if self.direct is not None:
+            mean, logvar = self.posterior(x)
             z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
-            return self.sentences.log_prob(x, z, label, rng), kl_normal(mean, logvar)[:, None], mean
+            return self._log_prob(x, z, label, rng), kl_normal(mean, logvar)[:, None], mean
         (mean, logvar), features = self.coder.posterior(x)
         kls = [kl_normal(mean, logvar)]
 
@@ -173,6 +197,13 @@ class VAE(Family):
         z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
         out = self.coder.decode(z, label, choose)
         return self.head(out).log_prob(x), torch.stack(kls, 1), mean
+
+    def _log_prob(self, x: Tensor, z: Tensor, label: Tensor | None, rng: Rng | None = None) -> Tensor:
+        """[B] log p(x | code) of what is no grid. rng: as in training."""
+        if self.rows is not None:
+            return self.rows.log_prob(x, z)
+        assert self.sentences is not None
+        return self.sentences.log_prob(x[:, : self.size] if rng is not None else x, z, label, rng)
 
     def _labels(self, condition: Condition) -> Tensor | None:
         label = condition.label if self.classes else None
@@ -192,6 +223,8 @@ class VAE(Family):
     @torch.no_grad()
     def settle(self, data: Iterable[Batch], rng: Rng) -> None:
         """Fit the mixture on codes drawn from the posteriors of the data, and count the entries of the code in use."""
+        if self.rows is not None and self.config.prior == "normal":
+            return  # nothing of the data that privacy could be promised without
         codes, means, labels = [], [], []
         for i, b in enumerate(sparse(self._pieces(data), int(self.examples), self.config.fit.examples, rng.seed)):
             mean, logvar = self.posterior(b.x)
@@ -206,8 +239,8 @@ class VAE(Family):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance [B, D] of the code vector."""
-        if self.sentences is not None:
-            return self.sentences.posterior(x[:, : self.size])
+        if self.direct is not None:
+            return self.direct.posterior(x[:, : self.size])
         (mean, logvar), _ = self.coder.posterior(x)
         return mean, logvar
 
@@ -224,7 +257,12 @@ class VAE(Family):
         label = self._labels(condition)
         if label is None and self.classes:
             label = self.prior.classes(n, rng)
+        if self.rows is not None and condition.known is not None and condition.mask is not None:
+            given = condition.known, condition.mask
+            return self.rows.drawn_given(*given, self.prior, rng, options.rows, options.temperature)
         z = self.prior.sample(n, label, rng, options.temperature)
+        if self.rows is not None:
+            return self.rows.draw(z, rng, options.temperature)
         if self.sentences is not None:
             assert isinstance(self.spec, Tokens)
             uniform = rng.uniform_each("token", n, options.max_tokens or self.spec.length - 1)
@@ -244,7 +282,7 @@ class VAE(Family):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """[B, D] posterior means; with a ladder, the means of all layers, flattened, after one another."""
-        if self.sentences is not None:
+        if self.direct is not None:
             return self.posterior(x)[0]
         (mean, _), features = self.coder.posterior(x)
         codes = [mean]
@@ -260,7 +298,10 @@ class VAE(Family):
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition = Condition()) -> Tensor:  # noqa: B008 (frozen)
-        """Examples [B, C, *size] of codes as `encode` gives them; sequences by the most probable token each time."""
+        """Examples [B, C, *size] of codes as `encode` gives them; sequences by the most probable token each time, rows
+        by the most probable levels."""
+        if self.rows is not None:
+            return self.rows.draw(z, Rng(0, device=z.device), 0.0)
         if self.sentences is not None:
             assert isinstance(self.spec, Tokens)
             return self.sentences.draw(z, self._labels(condition), z.new_zeros(len(z), self.spec.length - 1), 0.0)
@@ -276,7 +317,7 @@ class VAE(Family):
     @torch.no_grad()
     def activity(self, x: Tensor) -> Tensor:
         """[D] mean KL to the standard normal of each value of the code vector, in nats (of a ladder, its top)."""
-        (mean, logvar), _ = self.coder.posterior(x)
+        mean, logvar = self.posterior(x)
         return (0.5 * (mean.square() + logvar.exp() - 1 - logvar)).mean(0)
 
     # -- likelihood --------------------------------------------------------------------------------------------------
@@ -292,11 +333,11 @@ class VAE(Family):
     def log_weight(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] log p(x, latents) - log q(latents | x) for one draw of the latents from q."""
         label = self._labels(batch.condition)
-        if self.sentences is not None:
+        if self.direct is not None:
             mean, logvar = self.posterior(batch.x)
             z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
             known = self.prior.log_prob(z, label) - log_normal(z, mean, logvar)
-            return self.sentences.log_prob(batch.x, z, label) + known
+            return self._log_prob(batch.x, z, label) + known
         (mean, logvar), features = self.coder.posterior(batch.x)
         z = mean + (0.5 * logvar).exp() * rng.normal("code", *mean.shape)
         terms = [self.prior.log_prob(z, label) - log_normal(z, mean, logvar)]

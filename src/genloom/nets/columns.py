@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloom.core.spec import Row
+from genloom.nets.row_heads import inverse
 
 REACH = 4.0  # normal scores beyond which numbers share a bin
 
@@ -74,13 +75,7 @@ class Columns(nn.Module):
         if counts is not None:
             nothing = torch.arange(logits.shape[1], device=logits.device) == self.bins
             logits = logits.masked_fill(nothing[None] == counts[:, None], -torch.inf)
-        if temperature == 0:
-            return logits.argmax(1), torch.full_like(u, 0.5)
-        edges = (logits / temperature).softmax(1).cumsum(1)
-        code = (edges < u[:, None] * edges[:, -1:]).sum(1).clamp(max=logits.shape[1] - 1)
-        high = edges.gather(1, code[:, None])[:, 0] / edges[:, -1]
-        low = torch.where(code > 0, edges.gather(1, (code - 1).clamp(min=0)[:, None])[:, 0] / edges[:, -1], 0.0)
-        return code, ((u - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+        return inverse(logits, u, temperature)
 
     def values(self, s: int, codes: Tensor, u: Tensor) -> Tensor:
         """[B] entries of levels [B]; of a number at u [B] in its bin, 0 where it does not count."""

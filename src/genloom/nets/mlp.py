@@ -10,10 +10,18 @@ from genloom.nets.blocks import TimeEmbedding, zero
 
 
 class ResidualMLP(nn.Module):
-    """Vectors [B, D], log-odds of time [B], class [B] -> [B, D]. Class index `classes` means "no class"."""
+    """Vectors [B, D], log-odds of time [B], class [B] -> [B, D], or [B, outputs]. Class index `classes` means "no
+    class"."""
 
     def __init__(
-        self, dimensions: int, classes: int, *, width: int = 512, depth: int = 4, embedding: int = 128
+        self,
+        dimensions: int,
+        classes: int,
+        *,
+        width: int = 512,
+        depth: int = 4,
+        embedding: int = 128,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.time = TimeEmbedding(embedding)
@@ -24,7 +32,7 @@ class ResidualMLP(nn.Module):
         self.widen = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.narrow = nn.ModuleList([zero(nn.Linear(width, width)) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
-        self.outputs = edge(zero(nn.Linear(width, dimensions)))
+        self.outputs = edge(zero(nn.Linear(width, outputs or dimensions)))
 
     def forward(self, x: Tensor, logit: Tensor, label: Tensor) -> Tensor:
         e = F.silu(self.time(logit) + self.label(label))

@@ -15,8 +15,9 @@ from genloom.core.config import DataConfig, Settings
 from genloom.core.errors import InputError
 from genloom.core.spec import Row
 from genloom.data.frames import Reading, open_frame
-from genloom.data.items import count
+from genloom.data.items import count, listing
 from genloom.data.written import TableFile
+from genloom.families import family_names, find_family
 from genloom.modalities.table import Table
 from genloom.run.generate import ROWS, generate
 from genloom.run.where import Term, known_of, terms_of
@@ -139,7 +140,7 @@ def filled(run: Run, holes: Any, *, seed: int = 0, options: Settings, notify: No
 
     table = table_of(run)
     if "known" not in run.family.honours():
-        raise InputError(f"the model {run.config.model} cannot fill holes; forest and autoregressive can")
+        raise InputError(f"the model {run.config.model} cannot fill holes; {listing(_that_fill())} can")
     reading = open_frame(holes, DataConfig(), table.config.query, table.config.sheet).load().frame
     assert isinstance(reading, Reading)
     frame = reading.frame
@@ -165,6 +166,12 @@ def filled(run: Run, holes: Any, *, seed: int = 0, options: Settings, notify: No
     if broken:
         notify(f"{count(broken, 'row')} cannot keep the constraints with what is given")
     return pd.concat(out, ignore_index=True)
+
+
+def _that_fill() -> list[str]:
+    """Names of the models that take what is known of a row."""
+    families = {name: find_family(name) for name in family_names()}
+    return [name for name, family in families.items() if Row in family.accepts and "known" in family.conditions]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

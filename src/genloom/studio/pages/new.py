@@ -102,7 +102,7 @@ def base(kind: str, model: str, recipe: str) -> dict[str, Any]:
     form = next((n for f in modality.forms for n, c in KINDS.items() if f is c and f in family.accepts), None)
     formed = {"modality": {"form": form}} if len(modality.forms) > 1 and form else {}
     return merge(
-        {"model": model, "kind": kind, "train": dict(family.train_defaults)}, formed,
+        {"model": model, "kind": kind}, family.defaults(form, False), formed,
         recipe_module(recipe).recipe() if recipe else {},
     )  # fmt: skip
 
