@@ -9,7 +9,8 @@ molecules: descriptors of drug-like molecules by RDKit, target: whether one is s
 of LightGBM that learnt from the rows, on the test set; SDMetrics' overall score (its formulas; with --peers its own, as
 a check); area of LightGBM that tells rows from test rows (0.5: not at all); share of rows nearer to a training than to
 a test row, of as many of both (0.5: no copying); CPU seconds of fitting on one thread, peak memory of the process that
-fits. Peers run by another Python (peers.py says how to set it up). Writes results/tables-DATA.json.
+fits. Peers run by another Python (peers.py says how to set it up). Writes results/tables-DATA.json, in which
+methods that are not asked for stay as they were.
 """
 
 from __future__ import annotations
@@ -276,13 +277,15 @@ def main() -> None:
     methods = arguments.methods.split(",")
     if not arguments.peers and set(methods) & set(PEERS):
         parser.error("peers need --peers PYTHON: an environment with benchmarks/peers.txt")
-    from records import command, keep, machine
+    from records import RESULTS, command, keep, machine
 
     train, test, target = adult() if arguments.data == "adult" else molecules()
-    rows = []
+    typed = command("tables.py", [a for a in sys.argv[1:] if a != arguments.peers])
+    record = RESULTS / f"tables-{arguments.data}.json"
+    rows = {r["method"]: r for r in json.loads(record.read_text())["results"]} if record.exists() else {}
     for method in methods:
         made, facts = rows_of(method, train, target, arguments)
-        facts = {"method": method, **facts}
+        facts = {"method": method, "command": typed, **facts}
         facts |= {"use": use(made, test, target), "sdmetrics": quality(made, train),
                   "told_apart": told_apart(made, test),
                   "nearer": nearer(made, train, test)}  # fmt: skip
@@ -293,10 +296,9 @@ def main() -> None:
                 set(train[c].value_counts()[lambda v: v >= 5].index) - set(made[c])]  # fmt: skip
         facts |= {"outside_of_range": outside, "columns_that_lost_levels": lost}
         print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in facts.items()}), flush=True)
-        rows.append(facts)
-        typed = command("tables.py", [a for a in sys.argv[1:] if a != arguments.peers])
-        about = {"command": typed, "rows": len(train), "test": len(test)}
-        keep(f"tables-{arguments.data}", {**about, "results": rows, **machine("lightgbm", "pandas")})
+        rows = {**{k: v for k, v in rows.items() if k != method}, method: facts}
+        about = {"rows": len(train), "test": len(test), "results": list(rows.values())}
+        keep(f"tables-{arguments.data}", {**about, **machine("lightgbm", "pandas")})
 
 
 if __name__ == "__main__":
