@@ -13,6 +13,7 @@ import numpy as np
 from genloom.core.batch import Condition
 from genloom.core.config import DataConfig, Settings
 from genloom.core.errors import InputError
+from genloom.core.family import HasPrice
 from genloom.core.spec import Row
 from genloom.data.frames import Reading, open_frame
 from genloom.data.items import count
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from genloom.run.trained import Run
 
 MOST_TRIES = 50 * ROWS  # rows made without one that meets what was asked, before giving up
-RARE = 50  # of how many rows one must do, lest the model be given what it can be given
+DEAR = 25.0  # rows' worth of work that a row with parts given takes, where the family does not say
 Where = str | Mapping[str, Any]
 Notify = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -64,7 +65,8 @@ def pieces(
     table = table_of(run)
     terms = terms_of(where, table) if where else ()
     fixed = _given(run, table, terms)
-    given: Condition | None = None  # at first: making rows and choosing among them is cheap
+    price = _price(run, fixed, options)
+    given = fixed if price <= 1 else None  # else making rows and choosing among them may be cheaper
     seen: dict[str, set[int]] = {c.text: set() for c in table.constraints if c.rule == "unique"}
     tally, written = Kept(), 0
     while written < n:
@@ -76,7 +78,7 @@ def pieces(
             keep &= term.holds(frame)
         keep &= _new(frame, keep, table, seen)
         tally.made, tally.kept = tally.made + wanted, tally.kept + int(keep.sum())
-        if tally.kept * RARE < tally.made:
+        if tally.kept * 2 * price < tally.made:
             given = fixed
         if tally.made >= MOST_TRIES and tally.kept * 10_000 < tally.made:
             raise InputError(f"{tally.sentence('meet what is asked')}: too few to go on; ask for less")
@@ -95,6 +97,13 @@ def _given(run: Run, table: Table, terms: tuple[Term, ...]) -> Condition | None:
         return None
     known, mask = table.given(_one(fixed), sole=True)
     return Condition(known=known, mask=mask) if bool(mask.any()) else None
+
+
+def _price(run: Run, fixed: Condition | None, options: Settings) -> float:
+    """What a row of which parts are given costs, as a multiple of one of which nothing is."""
+    if fixed is None or fixed.mask is None or not isinstance(run.family, HasPrice):
+        return DEAR
+    return run.family.price(fixed.mask, options)
 
 
 def _one(values: Mapping[str, Any]) -> pd.DataFrame:
