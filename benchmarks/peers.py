@@ -78,6 +78,7 @@ def arfpy(rows: pd.DataFrame, how: dict[str, Any], clock: Clock) -> pd.DataFrame
     from arfpy import arf
 
     np.random.seed(how["seed"])
+    np.in1d = np.isin  # arfpy 0.1.1 asks for the name that NumPy 2.4 no longer has
     some = rows.sample(min(len(rows), ARF_ROWS), random_state=how["seed"]).reset_index(drop=True)
     for c in some.columns:
         if c not in numbers(rows):

@@ -59,7 +59,7 @@ def look(series: pd.Series, typed: bool, kind: Kind | None) -> Look:
 def looked(reading: Reading, kinds: Mapping[str, Kind]) -> tuple[list[Fact], list[Finding]]:
     """What there is to know of a table. kinds: of columns, where people said so."""
     looks = [look(reading.frame[c], reading.typed, kinds.get(str(c))) for c in reading.frame.columns]
-    facts = [Fact("columns", dict(Counter(v.kind for v in looks).most_common()))]
+    facts = [Fact("columns", dict(Counter(str(v.kind) for v in looks).most_common()))]
     facts += [Fact(v.name, _told(v)) for v in looks[:MOST_FACTS]]
     if len(looks) > MOST_FACTS:
         facts.append(Fact("and", f"{len(looks) - MOST_FACTS:,} more columns"))
@@ -135,8 +135,10 @@ def _odd(looks: list[Look], reading: Reading) -> Iterator[Finding]:
     """Words among numbers or dates."""
     quotes, total = [], 0
     for v in looks:
-        odd = np.flatnonzero(np.isnan(v.cells.numbers) & ~v.missing) if v.cells is not None else []
-        if v.cells is not None and len(odd):
+        if v.cells is None:
+            continue
+        odd = np.flatnonzero(np.isnan(v.cells.numbers) & ~v.missing)
+        if len(odd):
             total += len(odd)
             rows = [f"{str(v.cells.texts[i])[:30]!r} in row {i + reading.first:,}" for i in odd[:QUOTED]]
             quotes.append(f"{v.name}, {v.kind}s with {count(len(odd), 'other cell')}: {listing(rows)}")
@@ -257,8 +259,12 @@ def _rare(looks: list[Look], _: Reading) -> Iterator[Finding]:
 def _spikes(looks: list[Look], _: Reading) -> Iterator[Finding]:
     quotes = []
     for v in looks:
-        values, times = np.unique(v.known, return_counts=True) if v.kind == "number" else (np.zeros(0), np.zeros(0))
-        often = np.flatnonzero(times >= SPIKE * max(1, len(v.known))) if len(values) > 2 * MOST_SPIKES else []
+        if v.kind != "number":
+            continue
+        values, times = np.unique(v.known, return_counts=True)
+        if len(values) <= 2 * MOST_SPIKES:
+            continue
+        often = np.flatnonzero(times >= SPIKE * len(v.known))
         if len(often):
             shown = [f"{values[i]:g} in {_share(times[i] / len(v.missing))} of the rows" for i in often]
             quotes.append(f"{v.name}: {listing(shown)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ Notify = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
-def _silent(_: Any, __: Any = None) -> None:
+def _silent(*_: Any) -> None:
     pass
 
 
@@ -58,10 +58,18 @@ def table_of(run: Run) -> Table:
 
 
 def pieces(
-    run: Run, n: int, *, where: Where | None = None, seed: int = 0, options: Settings, notify: Notify = _silent
+    run: Run,
+    n: int,
+    *,
+    where: Where | None = None,
+    seed: int = 0,
+    options: Settings,
+    notify: Notify = _silent,
+    check: Callable[[], None] = _silent,
 ) -> Iterator[pd.DataFrame]:
     """n rows in pieces of constant size; row i depends on the seed and on what is asked, not on n. Rows that break a
-    constraint or do not meet `where` are made anew; the rate is told. Raises InputError when hardly any does."""
+    constraint or do not meet `where` are made anew; the rate is told. check: called before each piece; what it raises
+    ends the work. Raises InputError when hardly any row meets what is asked."""
     table = table_of(run)
     terms = terms_of(where, table) if where else ()
     fixed = _given(run, table, terms)
@@ -70,6 +78,7 @@ def pieces(
     seen: dict[str, set[int]] = {c.text: set() for c in table.constraints if c.rule == "unique"}
     tally, written = Kept(), 0
     while written < n:
+        check()
         wanted = ROWS if tally.made or terms or table.constraints else min(ROWS, n)
         x = generate(run.family, wanted, None, seed, options, given, first=tally.made)
         frame = table.decode_all(x, tally.made)
@@ -130,12 +139,20 @@ def _new(frame: pd.DataFrame, keep: Any, table: Table, seen: dict[str, set[int]]
 
 
 def sampled(
-    run: Run, n: int, *, where: Where | None = None, seed: int = 0, options: Settings, notify: Notify = _silent
+    run: Run,
+    n: int,
+    *,
+    where: Where | None = None,
+    seed: int = 0,
+    options: Settings,
+    notify: Notify = _silent,
+    check: Callable[[], None] = _silent,
 ) -> pd.DataFrame:
     """n rows as one DataFrame with the columns and types of the data."""
     import pandas as pd
 
-    return pd.concat(list(pieces(run, n, where=where, seed=seed, options=options, notify=notify)), ignore_index=True)
+    parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify, check=check)
+    return pd.concat(list(parts), ignore_index=True)
 
 
 # -- holes -------------------------------------------------------------------------------------------------------------
@@ -194,15 +211,21 @@ def write_rows(
 ) -> Path:
     """Rows into a CSV, TSV, Parquet or Excel file, piece by piece, marked where the format has a place for it.
     fill: a table whose holes are filled, in place of n new rows. progress: told how many of how many are written."""
-    table = table_of(run)
+    if fill is not None:
+        parts: Iterable[pd.DataFrame] = [filled(run, fill, seed=seed, options=options, notify=notify)]
+    else:
+        parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify)
+    return put_rows(table_of(run), parts, path, marker, lambda rows: progress(rows, n))
+
+
+def put_rows(
+    table: Table, parts: Iterable[pd.DataFrame], path: Path, marker: Marker, progress: Callable[[int], None] = _silent
+) -> Path:
+    """Rows that are made into a file, piece by piece."""
     facts = {"genloom": json.dumps(marker.facts())} if marker.batch is not None else {}
     with TableFile(path, table.config.formulas, facts) as file:
-        if fill is not None:
-            parts: Iterator[pd.DataFrame] = iter([filled(run, fill, seed=seed, options=options, notify=notify)])
-        else:
-            parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify)
         for part in parts:
             file.add(table.as_text(part) if file.takes_text else part)
-            progress(file.rows, n)
+            progress(file.rows)
     marker.wrote(path)
     return path
