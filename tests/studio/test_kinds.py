@@ -65,7 +65,7 @@ def saved(made: dict[str, Any], folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("name", "endings"),
-    [("music", {".mid", ".wav"}), ("molecules", {".sdf", ".smi"}), ("ruins", {".txt", ".png"}),
+    [("music", {".mid", ".wav"}), ("molecules", {".smi"}), ("ruins", {".txt", ".png"}),
      ("proteins", {".fasta"})],
 )  # fmt: skip
 def test_files_of_every_kind_hold_and_can_be_made_again(
@@ -109,7 +109,7 @@ def test_rows_of_a_table_are_those_of_the_run(client: TestClient, runs: Path, tm
         ({"model": "people", "n": 10_001}, "at most 10000 rows"),
         ({"model": "people", "prompt": "x"}, "only models of sequences"),
         ({"model": "music", "where": "a=b"}, "is not a model of tables"),
-        ({"model": "proteins", "prompt": "123"}, "does not know"),
+        ({"model": "proteins", "prompt": "123"}, "is no residue"),
     ],
 )
 def test_what_cannot_be_met_is_told(client: TestClient, body: dict[str, Any], says: str) -> None:
