@@ -14,7 +14,6 @@ from genloom.core.finding import Fact
 from genloom.core.modality import Modality
 from genloom.core.modality import Shown as ShownAs
 from genloom.core.spec import Grid, Tokens
-from genloom.core.spec import Row as Entries
 from genloom.evaluate.pictures import Picture, drawn
 from genloom.evaluate.report import templates
 from genloom.evaluate.units import duration, integer, number
@@ -173,6 +172,4 @@ def _spec(modality: Modality[Any]) -> str:
     if isinstance(spec, Tokens):
         most = "" if spec.stream else f", at most {spec.length:,} an example"
         return f"tokens of a vocabulary of {spec.vocab:,}{most}"
-    if isinstance(spec, Entries):
-        return f"{spec.width} entries a row"
-    return ""
+    return f"{spec.width} entries a row"
