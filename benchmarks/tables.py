@@ -2,13 +2,15 @@
 
     python benchmarks/tables.py --data adult --methods real,bootstrap,shuffled,forest
     python benchmarks/tables.py --data molecules                      # a table that nothing was tuned for
-    python benchmarks/tables.py --data adult --peers PYTHON           # an environment with arfpy and sdmetrics
+    python benchmarks/tables.py --peers PYTHON --methods real,forest,SMOTE-NC,arfpy,GaussianCopula,CTGAN,TVAE
 
 adult: adult.data and adult.test of the UCI set in $GENLOOM_DATA/adult, target income, as many rows out as in.
 molecules: descriptors of drug-like molecules by RDKit, target: whether one is soluble. Measured: area under the curve
 of LightGBM that learnt from the rows, on the test set; SDMetrics' overall score (its formulas; with --peers its own, as
 a check); area of LightGBM that tells rows from test rows (0.5: not at all); share of rows nearer to a training than to
-a test row, of as many of both (0.5: no copying); CPU seconds of fitting, peak memory. Writes results/tables-DATA.json.
+a test row, of as many of both (0.5: no copying); CPU seconds of fitting on one thread, peak memory of the process that
+fits. Peers run by another Python (peers.py says how to set it up). Writes results/tables-DATA.json, in which
+methods that are not asked for stay as they were.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,29 +56,7 @@ ADULT = [
     "income",
 ]
 COMPARED = 4000  # rows whose nearest neighbours are looked for
-PEER = """
-import sys, time, pandas as pd
-from arfpy import arf
-rows = pd.read_csv(sys.argv[1], keep_default_na=False); n = int(sys.argv[3])
-some = rows.sample(min(len(rows), 6000), random_state=0).reset_index(drop=True)
-for c in some.columns:
-    if some[c].dtype == object: some[c] = some[c].astype("category")
-begin = time.process_time()
-model = arf.arf(x=some); model.forde()
-took = time.process_time() - begin
-made = model.forge(n=n)
-for c in rows.columns:
-    if str(rows[c].dtype)[:3] == "int": made[c] = made[c].round().clip(rows[c].min(), rows[c].max()).astype(int)
-made.to_csv(sys.argv[2], index=False); print(took)
-"""
-CHECK = """
-import sys, pandas as pd
-from sdmetrics.reports.single_table import QualityReport
-real, made = (pd.read_csv(p, keep_default_na=False) for p in sys.argv[1:3])
-kinds = {c: {"sdtype": "numerical" if real[c].dtype.kind in "if" else "categorical"} for c in real.columns}
-report = QualityReport(); report.generate(real, made, {"columns": kinds}, verbose=False)
-print(report.get_score())
-"""
+PEERS = ("GaussianCopula", "CTGAN", "TVAE", "SMOTE-NC", "arfpy")
 
 
 def adult() -> tuple[pd.DataFrame, pd.DataFrame, str]:
@@ -213,8 +195,8 @@ def quality(made: pd.DataFrame, train: pd.DataFrame) -> float:
 
 def genloom_rows(
     train: pd.DataFrame, target: str, model: str, arguments: list[str]
-) -> tuple[pd.DataFrame, float, float]:
-    """(rows, CPU seconds of fitting, peak memory in MB) of a family, on one thread."""
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Rows of a family on one thread, CPU seconds of fitting and of sampling, peak memory of this process in MB."""
     import torch
 
     import genloom
@@ -225,66 +207,98 @@ def genloom_rows(
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
         run = genloom.train(train, model=model, target=target, out=Path(folder) / "run", settings=settings)
-        took = time.process_time() - begin
+        fitted = time.process_time()
         made = run.sample(len(train), seed=1)
-    return made, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    facts = {"fit_seconds": fitted - begin, "sample_seconds": time.process_time() - fitted}
+    return made, {**facts, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def peer_rows(train: pd.DataFrame, python: str) -> tuple[pd.DataFrame, float]:
+def apart(*arguments: Any) -> tuple[pd.DataFrame, dict[str, float]]:
+    """`genloom_rows` in a process of its own, whose memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(genloom_rows, *arguments).result()
+
+
+def peer(python: str, method: str, train: pd.DataFrame, how: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows by a peer and what it says of its fitting. Raises SystemExit with its own words where it fails."""
     with tempfile.TemporaryDirectory() as folder:
-        train.to_csv(f"{folder}/train.csv", index=False)
-        command = [python, "-c", PEER, f"{folder}/train.csv", f"{folder}/made.csv", str(len(train))]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return pd.read_csv(f"{folder}/made.csv", keep_default_na=False)[list(train.columns)], float(
-            done.stdout.split()[-1]
-        )
+        files = [f"{folder}/{name}" for name in ("train.csv", "made.csv", "how.json")]
+        train.to_csv(files[0], index=False)
+        Path(files[2]).write_text(json.dumps(how))
+        facts = asked(python, method, *files)
+        return pd.read_csv(files[1], keep_default_na=False)[list(train.columns)], facts
 
 
-def checked(made: pd.DataFrame, train: pd.DataFrame, python: str) -> float:
+def scored(python: str, train: pd.DataFrame, made: pd.DataFrame) -> float:
+    """SDMetrics' own overall score."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, rows in (("a", train), ("b", made)):
+        for name, rows in (("train", train), ("made", made)):
             rows.to_csv(f"{folder}/{name}.csv", index=False)
-        command = [python, "-c", CHECK, f"{folder}/a.csv", f"{folder}/b.csv"]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+        return float(asked(python, "score", f"{folder}/train.csv", f"{folder}/made.csv", "-")["score"])
+
+
+def asked(python: str, *arguments: str) -> dict[str, Any]:
+    command = [python, str(Path(__file__).with_name("peers.py")), *arguments]
+    clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
+    if done.returncode:
+        raise SystemExit(f"{arguments[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+def rows_of(
+    method: str, train: pd.DataFrame, target: str, a: argparse.Namespace
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    if method == "real":
+        return train, {}
+    if method == "bootstrap":
+        return train.sample(len(train), replace=True, random_state=1), {}
+    if method == "shuffled":
+        places = {c: k for k, c in enumerate(train.columns)}
+        return train.apply(lambda c: c.sample(frac=1, random_state=places[c.name]).to_numpy()), {}
+    if method in PEERS:
+        epochs = dict(e.split("=") for e in a.epochs.split(","))
+        how = {"rows": len(train), "target": target, "seed": 0, "epochs": int(epochs.get(method, 300))}
+        return peer(a.peers, method, train, how)
+    return apart(train, target, method, a.set)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Synthetic tables beside real rows and peers.")
     parser.add_argument("--data", choices=["adult", "molecules"], default="adult")
-    parser.add_argument("--methods", default="real,bootstrap,shuffled,forest", help="also names of families, and arfpy")
-    parser.add_argument("--peers", metavar="PYTHON", help="interpreter of an environment with sdmetrics and arfpy")
+    parser.add_argument(
+        "--methods", default="real,bootstrap,shuffled,forest", help=f"also names of families, and {', '.join(PEERS)}"
+    )
+    parser.add_argument("--peers", metavar="PYTHON", help="interpreter of an environment with peers.txt")
+    parser.add_argument("--epochs", default="CTGAN=40,TVAE=300", help="of the peers that have some")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the families")
     arguments = parser.parse_args()
-    from records import command, keep, machine
+    methods = arguments.methods.split(",")
+    if not arguments.peers and set(methods) & set(PEERS):
+        parser.error("peers need --peers PYTHON: an environment with benchmarks/peers.txt")
+    from records import RESULTS, command, keep, machine
 
     train, test, target = adult() if arguments.data == "adult" else molecules()
-    rows = []
-    for method in arguments.methods.split(","):
-        facts: dict[str, Any] = {"method": method}
-        if method == "real":
-            made = train
-        elif method == "bootstrap":
-            made = train.sample(len(train), replace=True, random_state=1)
-        elif method == "shuffled":
-            made = train.apply(lambda c: c.sample(frac=1, random_state=list(train.columns).index(c.name)).to_numpy())
-        elif method == "arfpy":
-            made, facts["fit_seconds"] = peer_rows(train, str(arguments.peers))
-        else:
-            made, facts["fit_seconds"], facts["peak_mb"] = genloom_rows(train, target, method, arguments.set)
+    typed = command("tables.py", [a for a in sys.argv[1:] if a != arguments.peers])
+    record = RESULTS / f"tables-{arguments.data}.json"
+    rows = {r["method"]: r for r in json.loads(record.read_text())["results"]} if record.exists() else {}
+    for method in methods:
+        made, facts = rows_of(method, train, target, arguments)
+        facts = {"method": method, "command": typed, **facts}
         facts |= {"use": use(made, test, target), "sdmetrics": quality(made, train),
                   "told_apart": told_apart(made, test),
                   "nearer": nearer(made, train, test)}  # fmt: skip
         if arguments.peers:
-            facts["sdmetrics_own"] = checked(made, train, arguments.peers)
+            facts["sdmetrics_own"] = scored(arguments.peers, train, made)
         outside = [c for c in numbers(train) if not made[c].between(train[c].min(), train[c].max()).all()]
         lost = [c for c in train.columns if c not in numbers(train) and
                 set(train[c].value_counts()[lambda v: v >= 5].index) - set(made[c])]  # fmt: skip
         facts |= {"outside_of_range": outside, "columns_that_lost_levels": lost}
         print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in facts.items()}), flush=True)
-        rows.append(facts)
-    asked = command("tables.py", [a for a in sys.argv[1:] if a != arguments.peers])
-    record = {"command": asked, "rows": len(train), "test": len(test), "results": rows, **machine("lightgbm", "pandas")}
-    keep(f"tables-{arguments.data}", record)
+        rows = {**{k: v for k, v in rows.items() if k != method}, method: facts}
+        about = {"rows": len(train), "test": len(test), "results": list(rows.values())}
+        keep(f"tables-{arguments.data}", {**about, **machine("lightgbm", "pandas")})
 
 
 if __name__ == "__main__":

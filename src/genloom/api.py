@@ -411,7 +411,7 @@ def inspect(
         return judged(found, str(e))
     notify("looking for outliers and timing a few steps")
     odd, plan = unusual(job.prepared), timed(job.config, job.family, job.prepared, job.describe())
-    estimate = estimated(job.prepared, job.family, job.config, plan.seconds_per_step, plan.steps)
+    estimate = estimated(job.prepared, job.family, job.config, plan.seconds_per_step, plan.steps, plan.seconds)
     return judged(found, "", [odd] if odd else [], estimate, job.prepared)
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genloom.core.modality import Shown
     from genloom.core.observe import Observer
 
-LINE_EVERY = 10.0  # seconds between two lines in a log file
+LINE_EVERY, COUNT_EVERY = 10.0, 5.0  # seconds between two lines in a log file
 PICTURE_COLUMNS, PICTURE_LINES = 120, 20  # largest size of the samples in the terminal
 LEGIBLE = 60  # columns below which a grid of samples cannot be read: rather cut it than shrink it further
 
@@ -248,14 +248,58 @@ def half_blocks(picture: Image, columns: int, lines: int) -> Text:
     return text
 
 
-def watcher_for(stream: TextIO) -> Panel | Lines:
-    """The panel where `stream` is a terminal that can show it, plain lines elsewhere (NO_COLOR, TERM=dumb, a file)."""
+def draws(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal whose cursor can be moved (not with NO_COLOR, TERM=dumb, or a file)."""
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown") or bool(os.environ.get("NO_COLOR"))
-    if dumb or not stream.isatty():
+    return stream.isatty() and not dumb
+
+
+def watcher_for(stream: TextIO) -> Panel | Lines:
+    """The panel where `stream` is a terminal that can show it, plain lines elsewhere."""
+    if not draws(stream):
         return Lines(stream)
     from rich.console import Console
 
     return Panel(Console(file=stream))
+
+
+@contextlib.contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Told how many of how many are done: a bar on a terminal, elsewhere a line every few seconds. what: they are."""
+    if not draws(sys.stderr):
+        yield Count(sys.stderr, what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    counted = TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.description} {task.fields[rate]}")
+    begin = time.monotonic()
+    with Progress(BarColumn(), counted, TimeRemainingColumn(), console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task(what, total=1, rate="")
+
+        def told(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - begin, 1e-9)
+            bar.update(task, completed=done, total=total, rate=f"· {rate:,.0f} a second ·")
+
+        yield told
+
+
+class Count:
+    """A line every few seconds: how many are done, how fast, how long it will take."""
+
+    def __init__(self, stream: TextIO, what: str) -> None:
+        self._stream, self._what = stream, what
+        self._begin = self._printed = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._printed < COUNT_EVERY:
+            return
+        self._printed = now
+        rate = done / max(now - self._begin, 1e-9)
+        left = format_duration((total - done) / max(rate, 1e-9))
+        said = f"{done:,} of {total:,} {self._what} ({done / max(1, total):.0%}) · {rate:,.0f} a second · {left} left"
+        print(said, file=self._stream, flush=True)
 
 
 @contextlib.contextmanager

@@ -170,3 +170,25 @@ def test_the_terminal_is_put_in_order_after_an_error(monkeypatch: pytest.MonkeyP
         observer.started(INFO)
         raise RuntimeError
     assert stream.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is visible again
+
+
+def test_what_is_counted_is_a_line_now_and_then_or_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "COUNT_EVERY", 0.0)
+    with progress.counter("rows") as told:
+        told(250_000, 1_000_000)
+    assert capsys.readouterr().err.startswith("250,000 of 1,000,000 rows (25%) · ")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with progress.counter("rows") as told:
+        told(250_000, 1_000_000)
+        told(1_000_000, 1_000_000)
+    assert "1,000,000 of 1,000,000 rows" in screen.getvalue() and "━" in screen.getvalue()

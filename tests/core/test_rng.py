@@ -1,6 +1,8 @@
+import numpy as np
+import pytest
 import torch
 
-from genloom.core.rng import Rng, derive
+from genloom.core.rng import Joined, Rng, derive
 
 
 def test_a_micro_batch_draws_its_rows_of_the_full_batch() -> None:
@@ -39,3 +41,12 @@ def test_rows_of_normal_each_keep_their_identity() -> None:
 def test_derived_seeds_are_the_same_everywhere() -> None:
     assert derive(0, "train", 1) == 4314656094532500422
     assert derive(0, "ab", "c") != derive(0, "a", "bc")
+
+
+def test_uniform_rows_of_joined_requests_are_those_of_each_alone() -> None:
+    parts = [(Rng(3), 4), (Rng(9, offset=2), 5)]
+    joined = Joined.of(parts).fork("row").at(2)
+    alone = [rng.fork("row").at(2).uniform_rows("span 1", n) for rng, n in parts]
+    np.testing.assert_array_equal(joined.uniform_rows("span 1", 9), np.concatenate(alone))
+    with pytest.raises(ValueError, match="not those of the parts"):
+        joined.uniform_rows("span 1", 8)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("lightgbm")
+from examples import table
+from genloom.core.batch import Condition
 from genloom.core.rng import Rng
 from genloom.core.spec import Row, Span
+from genloom.families.forest import Forest
 from genloom.nets.dichotomies import BoostConfig, Dichotomies
 from genloom.nets.levels import KNOTS, Levels, alike_order
 
@@ -83,3 +87,26 @@ def test_uniform_rows_are_uniform_and_depend_on_the_row_alone() -> None:
     assert abs(np.corrcoef(u[1:], u[:-1])[0, 1]) < 0.01
     np.testing.assert_array_equal(Rng(3, offset=500).uniform_rows("a", 10), u[500:510])
     assert (Rng(3).uniform_rows("b", 10) != u[:10]).all()
+
+
+def test_the_price_of_what_is_known_is_one_where_it_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = Forest(*table()[1:2], Forest.Config(), table()[2])
+    family.settle([table(600)[0].batch(range(600))], Rng(0))
+    first, last = (torch.zeros(1, 5, dtype=torch.bool) for _ in range(2))
+    first[0, family.parts()[0][0]], last[0, family.parts()[-1][0]] = True, True
+    options = Forest.Options(particles=8)
+    assert family.price(first, options) == 1 and family.price(last, options) == 8
+    assert 1 < family.price(torch.tensor([[False, True, False, False, False]]), options) < 8
+    # Beginnings are weighed after the last that is known: what comes later is drawn once.
+    drawn: list[range] = []
+    draw = Forest._draw
+
+    def noted(self: Forest, x: np.ndarray, steps: range, *rest: object) -> np.ndarray:
+        drawn.append(steps)
+        return draw(self, x, steps, *rest)
+
+    monkeypatch.setattr(Forest, "_draw", noted)
+    middle = torch.zeros(40, 5, dtype=torch.bool)
+    middle[:, family.parts()[1][0]] = True
+    x = family.sample(40, Condition(known=torch.ones(40, 5), mask=middle), Rng(0), options)
+    assert drawn == [range(2)] * 8 + [range(2, 5)] and torch.equal(x[middle], torch.ones(40))

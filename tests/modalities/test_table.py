@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +157,32 @@ def test_nothing_to_learn_and_names_that_are_not_there() -> None:
 def test_formulas_are_neutralised_for_spreadsheets() -> None:
     cells = pd.DataFrame({"x": ["=cmd|'/c calc'!A0", "-5", "+3.5", "@SUM(A1)", "-", "a=b", "-2+3"]})
     assert harmless(cells)["x"].tolist() == ["'=cmd|'/c calc'!A0", "-5", "+3.5", "'@SUM(A1)", "-", "a=b", "'-2+3"]
+    typed = pd.DataFrame({"c": pd.Categorical(["=a", "b", "=a"]), "o": [1, "+x", None], "n": [-1, 2, 3]})
+    mended = harmless(typed)
+    assert mended["c"].tolist() == ["'=a", "b", "'=a"] and mended["o"].tolist() == [1, "'+x", None]
+    assert mended["n"].dtype == typed["n"].dtype
+
+
+def test_sheets_grow_and_hold_what_sheets_lack_as_text(tmp_path: Path) -> None:
+    from genloom.data.written import TableFile
+
+    piece = pd.DataFrame(
+        {
+            "=n": [1.5, np.inf, np.nan], "s": ["=cmd", "bell\x07", "two\nlines"],
+            "day": pd.to_datetime(["2024-01-31"] * 3),
+            "when": pd.to_datetime(["2024-01-31 08:00"] * 3).tz_localize("Europe/Berlin"), "yes": [True, False, True],
+        }
+    )  # fmt: skip
+    with TableFile(tmp_path / "t.xlsx") as file:
+        file.add(piece)
+        file.add(piece.head(1))
+    found = pd.read_excel(tmp_path / "t.xlsx")
+    assert list(found.columns) == ["'=n", "s", "day", "when", "yes"] and len(found) == 4
+    assert (
+        found["s"].tolist() == ["'=cmd", "bell", "two\nlines", "'=cmd"]
+        and found["when"][0] == "2024-01-31 08:00:00+0100"
+    )
+    assert found["day"][3] == piece["day"][0] and found["'=n"][0] == 1.5 and found["yes"].tolist() == [1, 0, 1, 1]
 
 
 def test_a_wide_category_is_one_entry() -> None:

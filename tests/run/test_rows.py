@@ -14,6 +14,7 @@ pytest.importorskip("lightgbm")
 import genloom  # noqa: E402
 from genloom.core.errors import InputError  # noqa: E402
 from genloom.run import Run, reproduce  # noqa: E402
+from genloom.run.generate import generate  # noqa: E402
 
 N = 1500
 
@@ -60,6 +61,20 @@ def test_rows_that_are_asked_for(run: Run) -> None:
     assert made["start"].min() >= 2000 and made["day"].max() < pd.Timestamp("2024-03-01")
     assert any("rows that were made" in s and "meet the conditions" in s for s in said)
     assert (run.sample(50, where={"place": ["west"]})["place"] == "west").all()
+
+
+def test_what_costs_nothing_to_give_is_given_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first column is drawn first, so no row is made in vain; a frequent value of a later one is waited for."""
+    asked: list[bool] = []
+
+    def noted(family: Any, n: int, labels: Any, seed: int, options: Any, given: Any, first: int) -> Any:
+        asked.append(given is not None)
+        return generate(family, n, labels, seed, options, given, first=first)
+
+    monkeypatch.setattr("genloom.run.rows.generate", noted)
+    assert (run.sample(200, where="sex=Female")["sex"] == "Female").all() and asked == [True]
+    asked.clear()
+    assert (run.sample(200, where="place=north")["place"] == "north").all() and asked == [False]
 
 
 @pytest.mark.parametrize(

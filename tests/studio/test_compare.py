@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 from genloom.studio import security
 from genloom.studio.app import new_app
-from genloom.studio.pages import curves
+from genloom.studio.pages import curves, kept
 from genloom.studio.pages.compare import GRID, laid
 from genloom.studio.pages.curves import Curve, Curves
 from genloom.studio.pages.router import pages
@@ -84,6 +84,28 @@ def test_a_figure_that_changed_is_read_again(client: TestClient, space: Workspac
     assert standing(space, "slow").seconds == 91
 
 
+def test_a_later_server_reads_what_is_kept(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "WORTH", 1)
+    with TestClient(new_app(security.safety("127.0.0.1"), [pages(space.root)]), base_url="http://127.0.0.1:7777") as c:
+        first = found(c)
+    names = {"standings.json", "judged.json"}
+    assert names <= {p.name for p in space.own.iterdir()}
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was read again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("genloom.studio.pages.standing._standing", never)
+        patched.setattr("genloom.studio.pages.compare.read_evaluation", never)
+        again = TestClient(new_app(security.safety("127.0.0.1"), [pages(space.root)]), base_url="http://127.0.0.1:7777")
+        with again as c:
+            assert found(c) == first
+    for name in names:  # damaged: all is read again
+        (space.own / name).write_text('{"format": 1, "held": {"quick": [3]}}')
+    with TestClient(new_app(security.safety("127.0.0.1"), [pages(space.root)]), base_url="http://127.0.0.1:7777") as c:
+        assert found(c) == first
+
+
 def test_no_run_on_the_front_is_beaten(client: TestClient) -> None:
     rng = np.random.default_rng(0)
     points = [[f"r{i}", *map(float, rng.integers(0, 12, 2))] for i in range(60)]
@@ -123,11 +145,11 @@ def test_curves_of_many_or_of_strangers_are_refused(client: TestClient) -> None:
 def test_what_was_put_off_is_read_by_one_thread_that_ends(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "LONG", 100)
     monkeypatch.setattr(curves, "PUT_OFF", 2.0)
-    kept, before = Curves(space.own / "curves"), threading.active_count()
+    read, before = Curves(space.own / "curves"), threading.active_count()
     names = ["quick", "slow", "worse"]
-    assert not any(kept.of(space.runs / n).exact for n in names * 3)
+    assert not any(read.of(space.runs / n).exact for n in names * 3)
     assert threading.active_count() <= before + 1
     begun = time.monotonic()
-    while not all(kept.of(space.runs / n).exact for n in names) or threading.active_count() > before:
+    while not all(read.of(space.runs / n).exact for n in names) or threading.active_count() > before:
         assert time.monotonic() - begun < 60
         time.sleep(0.05)

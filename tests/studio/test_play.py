@@ -17,6 +17,7 @@ from PIL import Image
 from genloom import api
 from genloom.provenance import mark, verify
 from genloom.run import reproduce
+from genloom.run.latents import CODED
 from genloom.studio import security
 from genloom.studio.app import new_app
 from genloom.studio.pages import making
@@ -134,11 +135,17 @@ def test_ways_and_latents(client: TestClient, space: Workspace) -> None:
         kept = client.post(f"/runs/{run}/play/moved", json={**asked, "moves": {}, "spreads": {}, "keep": True}).json()
         png = space.own / "made" / run / kept["id"] / "000000.png"
         assert Image.open(png).size == (8, 8) and verify(png).holds
+        moves = {str(found[0]["latent"]): 2.0}
+        kept = client.post(
+            f"/runs/{run}/play/moved", json={**asked, "moves": moves, "spreads": spreads, "keep": True}
+        ).json()
+        again = reproduce(space.own / "made" / run / kept["id"] / "000000.png", space.runs / run)
+        assert again.same and again.intact  # a sample whose latents were moved, too
 
 
 def test_a_code_that_is_not_moved_decodes_to_the_reconstruction(client: TestClient, space: Workspace) -> None:
     run = api.load(space.runs / "digits")
-    x, _ = run.sample_tensor(making.CODED, seed=9)
+    x, _ = run.sample_tensor(CODED, seed=9)
     kept = client.post("/runs/digits/play/moved", json={"seed": 9, "moves": {}, "spreads": {}, "keep": True}).json()
     shown = Image.open(space.own / "made" / "digits" / kept["id"] / "000000.png")
     again = run.reconstruct([run.modality.decode(x[0])])[0]  # of the sample in whole levels of grey

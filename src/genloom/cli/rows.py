@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,11 @@ from genloom.cli.output import emit, say
 from genloom.core.config import validate
 from genloom.core.files import sha256_of
 from genloom.data.written import to_text
+from genloom.progress import counter
 
 if TYPE_CHECKING:
     from genloom.run import Run
 
-SECONDS = 5.0  # between two lines of progress
 MOST_PRINTED = 100_000  # rows
 
 
@@ -45,29 +44,13 @@ def write(
     path = run.folder.samples / f"seed-{asked['seed']}" if out is None else out
     path = path if path.suffix else path / "rows.csv"
     marker = run.marker("rows", {**told, "ending": path.suffix.lower()}, mark=mark, notify=say)
-    shown = _Progress()
-    write_rows(
-        run, number, path, marker, where=where, fill=fill, seed=asked["seed"], options=options, notify=say,
-        progress=shown,
-    )  # fmt: skip
+    with counter("rows") as progress:
+        write_rows(
+            run, number, path, marker, where=where, fill=fill, seed=asked["seed"], options=options, notify=say,
+            progress=progress,
+        )  # fmt: skip
     marker.record(path.parent)
     if as_json:
         emit({"schema": "genloom.sample/1", "run": run.path, **told, "files": [path]})
     else:
         print(path)
-
-
-class _Progress:
-    """A line every few seconds: how many rows are written, how fast, how long it will take."""
-
-    def __init__(self) -> None:
-        self.begin = self.last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last < SECONDS:
-            return
-        self.last = now
-        rate = done / max(now - self.begin, 1e-9)
-        left = max(0, total - done) / rate
-        say(f"{done:,} of {total:,} rows ({done / max(1, total):.0%}) · {rate:,.0f} a second · {left:,.0f} s left")

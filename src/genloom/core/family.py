@@ -173,6 +173,15 @@ class HasLikelihood(Protocol):
 
 
 @runtime_checkable
+class HasPrice(Protocol):
+    """A family of rows that says what it costs to be given parts of them."""
+
+    def price(self, mask: Tensor, options: Any) -> float:
+        """The work of a row of which the entries mask [1, S] are known, as a multiple of one of which nothing is."""
+        ...
+
+
+@runtime_checkable
 class HasSurprise(Protocol):
     """A family that says how likely each token of a sequence is.
 

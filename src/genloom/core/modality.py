@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genloom.core.config import Settings
 from genloom.core.files import Finish, as_is
-from genloom.core.finding import Inspector
+from genloom.core.finding import Fact, Finding, Inspector
 from genloom.core.guide import Guide
 from genloom.core.rng import Rng
 from genloom.core.spec import KINDS, Grid, Spec
@@ -161,6 +161,16 @@ class Inspects(Protocol):
     @classmethod
     def inspector(cls, config: Any) -> Inspector:
         """A new one, for data that is read with these settings."""
+        ...
+
+
+@runtime_checkable
+class InspectsTables(Protocol):
+    """A modality whose source gives all of its rows at once, which are looked at at once."""
+
+    @classmethod
+    def looked(cls, config: Any, table: Any) -> tuple[list[Fact], list[Finding]]:
+        """What is in the table that was read with these settings, and what to mend."""
         ...
 
 

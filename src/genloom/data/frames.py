@@ -92,9 +92,11 @@ def is_tabular(path: Path) -> bool:
     if lower & set(columns.SOURCES) and lower & set(columns.ANSWERS):
         return False
     cells = list(zip(*rows[1:], strict=True))
-    longest = max(sum(map(len, c)) / len(c) for c in cells)
+    sizes = [sum(map(len, c)) / len(c) for c in cells]
     numbers = any(sum(bool(_NUMBER.fullmatch(v.strip())) for v in c) > len(c) / 2 for c in cells)
-    return longest <= LONG and (numbers or len(cells) >= 3)
+    long = [size for size in sizes if size > LONG]
+    beside = numbers and len(sizes) >= 6 * len(long) and max(sizes) <= 4 * LONG  # a remark among many other columns
+    return (not long or beside) and (numbers or len(cells) >= 3)
 
 
 def is_frame(data: Any) -> bool:
@@ -239,7 +241,7 @@ def _of_text(path: Path) -> Reading:
             if row == top[1] and names == [cell.strip() for cell in row]:
                 doubled += 1
             elif len(row) != dialect.width:
-                lost.append((f"{path.name}:{line}", f"{len(row)} cells where the others have {dialect.width}"))
+                lost.append((f"{path.name}:{line}", f"{count(len(row), 'cell')} where the others have {dialect.width}"))
             else:
                 kept.append(row)
         columns = zip(*kept, strict=True) if kept else [()] * dialect.width
@@ -260,7 +262,7 @@ def _first(
     for line, row in rows:
         if len(row) == width:
             return (line, row), rows
-        lost.append((f"{path.name}:{line}", f"{len(row)} cells where the others have {width}"))
+        lost.append((f"{path.name}:{line}", f"{count(len(row), 'cell')} where the others have {width}"))
     raise InputError(f"{path} holds no rows")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.files import sync_folder
 from genloom.data.anew import FreeText, Identifier
+from genloom.data.cells import is_text
 from genloom.data.codecs import Category, Codec, Number
 
 if TYPE_CHECKING:
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".xlsx")
 MOST_SHEET = 1_048_575  # rows of a sheet below its header
-_RUNS = re.compile(r"[=+\-@\t\r].")  # what a spreadsheet takes as a formula (OWASP, "CSV injection")
-_NUMBER = re.compile(r"[-+]?(\d[\d.,]*|\.\d+)([eE][-+]?\d+)?%?")
+_RUNS = r"[=+\-@\t\r]."  # what a spreadsheet takes as a formula (OWASP, "CSV injection")
+_NUMBER = r"[-+]?(\d[\d.,]*|\.\d+)([eE][-+]?\d+)?%?"
+_LAWLESS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")  # not allowed in XML
 
 
 def text_table(series: pd.Series, codec: Codec | Identifier | FreeText) -> list[str]:
@@ -40,19 +43,26 @@ def text_table(series: pd.Series, codec: Codec | Identifier | FreeText) -> list[
 
 def harmless(frame: pd.DataFrame) -> pd.DataFrame:
     """With an apostrophe before each cell that a spreadsheet would run."""
+    mended = {}
+    for c in frame.columns:
+        cells = frame[c].astype(object) if frame[c].dtype == "category" else frame[c]
+        if not is_text(cells):
+            continue
+        runs = cells.str.match(_RUNS, na=False) & ~cells.str.fullmatch(_NUMBER, na=True)
+        if runs.any():
+            mended[c] = cells.mask(runs, "'" + cells.astype(str))
+    return frame.assign(**mended)
 
-    def mended(cell: Any) -> Any:
-        runs = isinstance(cell, str) and _RUNS.match(cell) and not _NUMBER.fullmatch(cell)
-        return f"'{cell}" if runs else cell
 
-    return frame.map(mended)
+def _names(frame: pd.DataFrame) -> list[str]:
+    """Names of the columns, as cells are made harmless."""
+    return list(harmless(frame.columns.to_frame(index=False, name="name"))["name"])
 
 
 def to_text(frame: pd.DataFrame, delimiter: str, header: bool, formulas: bool) -> bytes:
     """Cells of text as CSV. formulas: leave those of spreadsheets as they are."""
     out = io.StringIO()
-    shown = frame if formulas else harmless(frame)
-    names = list(frame.columns) if formulas else list(harmless(frame.columns.to_frame())[0])
+    shown, names = (frame, list(frame.columns)) if formulas else (harmless(frame), _names(frame))
     shown.to_csv(out, sep=delimiter, index=False, header=names if header else False, lineterminator="\n")
     return out.getvalue().encode("utf-8", "surrogatepass")
 
@@ -71,7 +81,7 @@ class TableFile:
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._writer: Any = None
         self._file: Any = None
-        self._pieces: list[pd.DataFrame] = []
+        self._book: Any = None  # of a workbook
 
     @property
     def takes_text(self) -> bool:
@@ -98,9 +108,20 @@ class TableFile:
             elif self.ending == ".parquet":
                 self._parquet(frame)
             else:
-                self._pieces.append(frame if self.formulas else harmless(frame))
+                self._sheet(frame if self.formulas else harmless(frame))
         except OSError as e:
             raise GenloomError(f"{self.path} could not be written: {e.strerror or e}; free some space") from None
+
+    def _sheet(self, frame: pd.DataFrame) -> None:
+        """Rows of a workbook that keeps none of them in memory."""
+        from openpyxl import Workbook
+
+        if self._book is None:
+            self._book = Workbook(write_only=True)
+            names = list(frame.columns) if self.formulas else _names(frame)
+            self._book.create_sheet("rows").append([_LAWLESS.sub("", name) for name in names])
+        for row in zip(*(_for_sheet(frame[c]) for c in frame.columns), strict=True):
+            self._book.active.append(row)
 
     def _parquet(self, frame: pd.DataFrame) -> None:
         import pyarrow
@@ -114,10 +135,8 @@ class TableFile:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
-            if kind is None and self._pieces:
-                import pandas as pd
-
-                pd.concat(self._pieces).to_excel(self._file, index=False)
+            if kind is None and self._book is not None:
+                self._book.save(self._file)
             if self._writer is not None:
                 self._writer.close()
             self._file.flush()
@@ -132,3 +151,12 @@ class TableFile:
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
+
+
+def _for_sheet(series: pd.Series) -> list[Any]:
+    """Cells as a sheet takes them: None where there is none; text without control characters, dates with a zone and
+    infinite numbers, which sheets do not have, as text."""
+    if getattr(series.dtype, "tz", None) is not None:
+        series = series.dt.strftime("%Y-%m-%d %H:%M:%S%z")
+    cells = series.astype(object).where(series.notna(), None).tolist()
+    return [_LAWLESS.sub("", v) if isinstance(v, str) else str(v) if v in (math.inf, -math.inf) else v for v in cells]

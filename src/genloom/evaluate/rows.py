@@ -159,7 +159,6 @@ def _privacy(points: dict[str, NDArray[np.float32]], sides: Sides, target: str |
     train, held = points["train"][:n], points["reference"][:n]
     half = n // 2
     real = _nearer(held[half:], train[:half], held[:half])
-    real = _nearer(held[half:], train[:half], held[:half])
     out["nearer"] = (_nearer(points["samples"], train, held), real, None)
     made = points["samples"]
     near = [nearest(side, made).distance[:, 0] for side in (train, held)]

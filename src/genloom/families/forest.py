@@ -137,43 +137,58 @@ class Forest(Family):
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition, rng: Rng, options: Forest.Options) -> Tensor:
-        """[n, S]. known, mask [n, S]: entries that a row has, the others drawn given them."""
+        """[n, S]. known, mask [n, S]: entries that a row has, the others drawn given them. Ways to begin are weighed as
+        soon as all that is known is drawn; the rest follows from the one that is chosen."""
+        x, spans = np.zeros((n, self.spec.width)), self.spec.width
         if condition.known is None or condition.mask is None or not bool(condition.mask.any()):
-            x, _ = self._drawn(n, rng.fork("row"), None, None)
+            self._draw(x, range(spans), rng.fork("row"))
             return torch.from_numpy(x.astype(np.float32)).to(device_of(self))
         known, mask = condition.known.double().cpu().numpy(), condition.mask.cpu().numpy()
-        one = self._comes_first(mask)  # what is known then leaves nothing to choose between
-        ways = [self._drawn(n, rng.fork("row", k), known, mask) for k in range(1 if one else options.particles)]
-        weights = np.stack([w for _, w in ways], 1)
-        shares = np.exp(weights - weights.max(1, keepdims=True)).cumsum(1)
+        until, first = self._reach(mask)
+        ways, weights = [], []
+        for k in range(1 if first else options.particles):
+            ways.append(x.copy())
+            weights.append(self._draw(ways[-1], range(until), rng.fork("row", k), known, mask))
+        logs = np.stack(weights, 1)
+        shares = np.exp(logs - logs.max(1, keepdims=True)).cumsum(1)
         choice = (shares < rng.uniform_rows("choice", n)[:, None] * shares[:, -1:]).sum(1)
-        chosen = np.stack([x for x, _ in ways])[np.minimum(choice, len(ways) - 1), np.arange(n)]
-        return torch.from_numpy(np.where(mask, known, chosen).astype(np.float32)).to(device_of(self))
+        x = np.stack(ways)[np.minimum(choice, len(ways) - 1), np.arange(n)]
+        self._draw(x, range(until, spans), rng.fork("rest"))
+        return torch.from_numpy(x.astype(np.float32)).to(device_of(self))
 
-    def _comes_first(self, mask: NDArray[np.bool_]) -> bool:
-        """Whether all that is known of every row is drawn before the rest of it."""
+    def price(self, mask: Tensor, options: Forest.Options) -> float:
+        """Its questions, as a multiple of those of a row of which nothing is known."""
+        until, first = self._reach(mask.cpu().numpy())
+        questions = np.log2([len(levels) + 1 for _, levels, _ in self.parts()])
+        begun = float(questions[:until].sum() / questions.sum())
+        return 1.0 if first else options.particles * begun + 1 - begun
+
+    def _reach(self, mask: NDArray[np.bool_]) -> tuple[int, bool]:
+        """After how many spans all that is known [n, S] of any row is drawn, and whether it comes before the rest of
+        every row, so that there is nothing to choose between."""
         ordered = mask[:, [at for at, _, _ in self.parts()]]
-        return bool((ordered[:, :-1] >= ordered[:, 1:]).all())
+        return int(np.flatnonzero(ordered.any(0))[-1]) + 1, bool((ordered[:, :-1] >= ordered[:, 1:]).all())
 
-    def _drawn(
-        self, n: int, rng: Rng, known: NDArray[np.float64] | None, mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """x [n, S] and the log-probability [n] of what is known given what was drawn before it."""
-        x, weight = np.zeros((n, self.spec.width)), np.zeros(n)
+    def _draw(
+        self, x: NDArray[np.float64], steps: range, rng: Rng, known: NDArray[np.float64] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Put the spans of `steps`, in the order in which they are drawn, into x [n, S], given those before them.
+        Returns [n] the log-probability of what is known of them."""
+        n, weight = len(x), np.zeros(len(x))
         given = np.zeros((n, self.spec.width))
-        for step, (at, levels, model) in enumerate(self.parts()):
-            rows = np.flatnonzero(self._rows_of(at, x))
-            own = given[rows, :step]
-            codes, left = model.draw(own, rng.uniform_rows(f"span {at}", n)[rows])
-            column = np.zeros(n)
-            column[rows] = levels.values_at(codes, left)
-            if known is not None and mask is not None and mask[:, at].any():
-                fixed = mask[rows, at]
-                weight[rows[fixed]] += model.log_probability(own[fixed], levels.codes(known[rows[fixed], at]))
-                column = np.where(mask[:, at], known[:, at], column)
-            x[:, at] = column
-            given[:, step] = self._seen(column, levels, self.spec.spans[at].head)
-        return x, weight
+        for step, (at, levels, model) in enumerate(self.parts()[: steps.stop]):
+            if step >= steps.start:
+                rows = np.flatnonzero(self._rows_of(at, x))
+                own = given[rows, :step]
+                codes, left = model.draw(own, rng.uniform_rows(f"span {at}", n)[rows])
+                x[rows, at] = levels.values_at(codes, left)
+                if known is not None and mask is not None and mask[:, at].any():
+                    fixed = mask[rows, at]
+                    weight[rows[fixed]] += model.log_probability(own[fixed], levels.codes(known[rows[fixed], at]))
+                    x[:, at] = np.where(mask[:, at], known[:, at], x[:, at])
+            given[:, step] = self._seen(x[:, at], levels, self.spec.spans[at].head)
+        return weight
 
     def nll(self, batch: Batch, rng: Rng) -> Tensor:
         """[B] nats of each row, its numbers as the bins that they fall in."""

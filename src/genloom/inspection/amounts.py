@@ -21,7 +21,7 @@ def amounts(found: Survey) -> Iterator[Finding]:
         n = len(found.broken)
         yield Finding(
             "unreadable", "warning",
-            f"{n:,} of {len(found.items):,} cannot be read and {'is' if n == 1 else 'are'} left out: {said}",
+            f"{n:,} of {n + len(found.usable):,} cannot be read and {'is' if n == 1 else 'are'} left out: {said}",
             "mend or remove them; the list of all is in the output of --json", n,
             tuple(() for _ in found.broken[:SHOWN]), tuple(f"{b.origin}: {b.reason}" for b in found.broken[:SHOWN]),
         )  # fmt: skip

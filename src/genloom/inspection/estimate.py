@@ -12,12 +12,12 @@ from genloom.recipes import recipe_module, recipe_names
 
 
 def estimated(
-    prepared: Prepared, family: Family, config: RunConfig, seconds_per_step: float, steps: int
+    prepared: Prepared, family: Family, config: RunConfig, seconds_per_step: float, steps: int, seconds: float
 ) -> dict[str, Any]:
     """JSON of the training that `config` describes.
 
-    rounds: how often it sees every training example. recipe: what it starts from, with what that took and reached;
-    tested: those that were tested on this named set.
+    steps: 0 of a family that is fitted in one go. rounds: how often it sees every training example. recipe: what it
+    starts from, with what that took and reached; tested: those that were tested on this named set.
     """
     window = family.window()
     train = prepared.train
@@ -30,7 +30,7 @@ def estimated(
         "parameters": sum(p.numel() for player in family.players().values() for p in player.parameters()),
         "train": len(train), "validation": len(prepared.validation), "test": len(prepared.test), "tokens": tokens,
         "bytes": held, "batch": config.train.batch, "seconds_per_step": round(seconds_per_step, 5), "steps": steps,
-        "seconds": round(steps * seconds_per_step, 1), "rounds": round(steps * config.train.batch / rows, 2),
+        "seconds": round(seconds, 1), "rounds": round(steps * config.train.batch / rows, 2) if steps else 1.0,
     }  # fmt: skip
 
 

@@ -145,13 +145,18 @@ def estimate_lines(found: Inspection) -> list[tuple[str, str]]:
         ("seen as", spec),
         ("tokens to train on", integer(e["tokens"])),
         ("prepared data", f"{e['bytes'] / 1e6:,.1f} MB"),
-        ("parameters", integer(e["parameters"])),
-        ("speed here", f"{e['seconds_per_step']:.3g} s a step of {e['batch']:,} examples"),
-        (
-            "training",
-            f"{e['steps']:,} steps in {duration(e['seconds'])}; the data is seen {e['rounds']:,.3g} times",
-        ),
     ]
+    if e["steps"]:
+        pairs += [
+            ("parameters", integer(e["parameters"])),
+            ("speed here", f"{e['seconds_per_step']:.3g} s a step of {e['batch']:,} examples"),
+            (
+                "training",
+                f"{e['steps']:,} steps in {duration(e['seconds'])}; the data is seen {e['rounds']:,.3g} times",
+            ),
+        ]
+    else:
+        pairs.append(("training", f"fitted in one go, about {duration(e['seconds'])}"))
     if recipe and recipe["score"]:
         pairs.append((f"{recipe['name']} reached", f"{recipe['score']} ({recipe['data']}, {recipe['time']})"))
     others = [r for r in tested if not recipe or r["name"] != recipe["name"]]
@@ -167,4 +172,4 @@ def _spec(modality: Modality[Any]) -> str:
     if isinstance(spec, Tokens):
         most = "" if spec.stream else f", at most {spec.length:,} an example"
         return f"tokens of a vocabulary of {spec.vocab:,}{most}"
-    return ""
+    return f"{spec.width} entries a row"

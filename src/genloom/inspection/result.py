@@ -139,7 +139,7 @@ def judged(
         found.source.name, found.kind, len(found.items), len(found.usable), found.splits(), found.classes(), facts,
         sorted(resolved, key=lambda f: SEVERITIES.index(f.severity)), found.broken,
         prepared.notices if prepared else (), estimate or {}, prepared,
-        "pieces of text" if found.items.stream else "examples",
+        "pieces of text" if found.items.stream else "rows" if found.items.frame is not None else "examples",
     )  # fmt: skip
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from genloom.core.config import DataConfig, validate
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.finding import Fact, Finding, Ints
-from genloom.core.modality import Fingerprint, Inspects
+from genloom.core.modality import Fingerprint, Inspects, InspectsTables
 from genloom.data.build import Broken
 from genloom.data.duplicates import near_groups
+from genloom.data.frames import Reading, row_digests
 from genloom.data.items import Items, Source
 from genloom.data.kinds import modality_class
 from genloom.data.prepare import source_of
@@ -84,6 +85,8 @@ def survey(
     if items.chosen:
         settings = settings.model_copy(update=dict(items.chosen))
     looks: object = cls
+    if isinstance(looks, InspectsTables) and isinstance(items.frame, Reading):
+        return _tabled(source, kind, items, items.frame, looks, settings)
     inspector = looks.inspector(settings) if isinstance(looks, Inspects) else None
     if len(items) >= LARGE:
         notify(f"looking at {len(items):,} examples")
@@ -113,6 +116,15 @@ def survey(
     if inspector is not None and len(usable):
         out.facts, out.findings = inspector.facts(), inspector.findings()
     return out
+
+
+def _tabled(source: Source, kind: str, items: Items, reading: Reading, looks: InspectsTables, settings: Any) -> Survey:
+    """The survey of a table, whose rows are all at hand."""
+    rows = np.arange(len(items))
+    exact = _first(same(row_digests(reading.frame))) if len(rows) else rows
+    broken = tuple(Broken(origin, reason) for origin, reason in reading.lost)
+    facts, findings = looks.looked(settings, reading) if len(rows) else ([], [])
+    return Survey(source, kind, items, rows, exact, exact, broken, facts, findings, read=items.read)
 
 
 def _ordered(items: Items, indices: Sequence[int]) -> Iterator[int]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from genloom.core.config import DataConfig, Settings, setting, unknown
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
+from genloom.core.finding import Fact, Finding
 from genloom.core.modality import Fingerprint, Modality
 from genloom.core.spec import Row
 from genloom.data import encoding
@@ -29,6 +30,7 @@ from genloom.data.codecs import Category, Codec, Number
 from genloom.data.constraints import Constraint, parsed
 from genloom.data.frames import DATABASES, SHEETS, TEXTS, Reading, open_frame, pandas
 from genloom.data.items import Source, count, listing
+from genloom.data.table_looks import looked
 from genloom.data.together import dependent
 from genloom.data.written import text_table, to_text
 
@@ -160,6 +162,11 @@ class Table(Modality[dict[str, Any]]):
     def continued(cls, config: Settings, train: Iterable[Any], state: Mapping[str, Any]) -> Self:
         """The table of another's state: rows that it cannot tell are left out."""
         return cls.from_state(dict(state))
+
+    @classmethod
+    def looked(cls, config: Any, table: Any) -> tuple[list[Fact], list[Finding]]:
+        assert isinstance(config, TableConfig) and isinstance(table, Reading)
+        return looked(table, config.kinds)
 
     # -- rows --------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from genloom.core.boosting import lightgbm
@@ -25,6 +26,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 BOOSTED, SHARE, TABLE = 0, 1, 2  # how a question is answered: by trees, by one number, at once for all levels left
 FULL = 8_000  # rows from which a classifier has all of its trees; all rows where there are fewer
+MANY = 2_000  # rows from which an answer is worth more than one thread
 TINY = 1e-12
 
 
@@ -124,7 +126,8 @@ class Dichotomies:
             return np.full(len(given), self.shares[at])
         if at not in self._boosters:
             self._boosters[at] = lightgbm().Booster(model_str=self.models[at])
-        answered: Floats = self._boosters[at].predict(given, num_threads=1)
+        threads = torch.get_num_threads() if len(given) >= MANY else 1
+        answered: Floats = self._boosters[at].predict(given, num_threads=threads)
         return answered
 
     def _edges(self, at: int, levels: int) -> Floats:

@@ -19,6 +19,7 @@ from genloom.provenance import Marker, load_identity
 from genloom.provenance.record import Record, records_beside
 from genloom.provenance.writing import software
 from genloom.run.generate import chunks, save_shown
+from genloom.run.latents import moved_of
 from genloom.run.rows import write_rows
 from genloom.run.trained import Run
 
@@ -153,6 +154,9 @@ def _again(
         ways = run.interpolate(asked["n"], rows=asked["rows"], seed=asked["seed"], label=asked["label"])
         shown = run.modality.show([image for way in ways for image in way], asked["n"])
         write = lambda folder, m: save_shown(shown, folder / stem, m)  # noqa: E731
+    elif task == "latents":
+        moved = moved_of(run, asked["seed"], asked["label"], asked["moves"])
+        write = lambda folder, m: run.modality.write([moved], folder, [stem], m)  # noqa: E731
     else:
         raise InputError(f"{entry['name']} was made from pictures of which the record keeps only the digests")
     marker.places = place

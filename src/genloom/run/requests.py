@@ -17,11 +17,13 @@ from genloom.core.family import HasSteps
 from genloom.core.guide import Guide
 from genloom.core.modality import Completes
 from genloom.core.rng import Joined, Rng, derive
-from genloom.core.spec import check_batch
+from genloom.core.spec import Row, check_batch
 from genloom.nets.decoding import Decoding, HasDecoding
 from genloom.run import prompting
 from genloom.run.asking import Values
 from genloom.run.generate import chunks
+from genloom.run.rows import sampled, table_of
+from genloom.run.where import terms_of
 
 if TYPE_CHECKING:
     from genloom.run.trained import Run
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Request:
     """n samples, as in Run.sample. known: an example, raw or read, whose parts `keep` are kept and the others filled
-    in."""
+    in. where: what rows of a table shall meet."""
 
     n: int = 1
     label: str | int | Sequence[str | int] | None = None
@@ -43,6 +45,7 @@ class Request:
     source: Any = None
     known: Any = None
     keep: str = ""
+    where: str | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def ready(run: Run, request: Request, notify: Callable[[str], None] = lambda _: 
     r, family = request, run.family
     if r.n < 1:
         raise InputError(f"the number of samples must be at least 1, got {r.n}")
+    if r.where:
+        terms_of(r.where, table_of(run))
     kept = None if r.known is None else _kept(run, r)
     chosen = validate(family.Options, r.options if kept is None else {**r.options, "fill": "in place"}, "options")
     given = run.asked(r.n, r.properties, r.source, notify)
@@ -113,10 +118,13 @@ def decoding_of(run: Run, ready: Ready) -> Decoding:
 
 
 @torch.no_grad()
-def sample_together(run: Run, several: Sequence[Ready]) -> list[Tensor]:
-    """The samples of requests that are `alike`, each as the spec says, on the CPU. Equal to those of each alone, but
-    for the rounding of floats."""
+def sample_together(run: Run, several: Sequence[Ready], check: Callable[[], None] = lambda: None) -> list[Any]:
+    """The samples of requests that are `alike`, each as the spec says, on the CPU; of tables a DataFrame each. Equal to
+    those of each alone, but for the rounding of floats. check: called now and then; what it raises ends the work."""
     family, first = run.family, several[0]
+    if isinstance(family.spec, Row):
+        requests = [r.request for r in several]
+        return [sampled(run, r.n, where=r.where, seed=r.seed, options=first.options, check=check) for r in requests]
     conditions = [r.condition for r in several]
     names = [f.name for f in fields(Condition) if getattr(first.condition, f.name) is not None]
     whole = Condition(**{name: torch.cat([getattr(c, name) for c in conditions]) for name in names})
@@ -135,7 +143,7 @@ def sample_together(run: Run, several: Sequence[Ready]) -> list[Tensor]:
 
 
 def examples_of(run: Run, ready: Ready, x: Tensor) -> list[Any]:
-    """The examples of samples as the spec says; texts end before the first stop."""
+    """The examples of samples as the spec says, but of tables; texts end before the first stop."""
     examples = run.modality.decode_all(x)
     stops = ready.request.stop
     return [prompting.cut(e, len(ready.request.prompt), stops) for e in examples] if stops else examples

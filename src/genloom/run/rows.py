@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from genloom.core.batch import Condition
 from genloom.core.config import DataConfig, Settings
 from genloom.core.errors import InputError
+from genloom.core.family import HasPrice
 from genloom.core.spec import Row
 from genloom.data.frames import Reading, open_frame
 from genloom.data.items import count, listing
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from genloom.run.trained import Run
 
 MOST_TRIES = 50 * ROWS  # rows made without one that meets what was asked, before giving up
-RARE = 50  # of how many rows one must do, lest the model be given what it can be given
+DEAR = 25.0  # rows' worth of work that a row with parts given takes, where the family does not say
 Where = str | Mapping[str, Any]
 Notify = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
-def _silent(_: Any, __: Any = None) -> None:
+def _silent(*_: Any) -> None:
     pass
 
 
@@ -58,17 +59,27 @@ def table_of(run: Run) -> Table:
 
 
 def pieces(
-    run: Run, n: int, *, where: Where | None = None, seed: int = 0, options: Settings, notify: Notify = _silent
+    run: Run,
+    n: int,
+    *,
+    where: Where | None = None,
+    seed: int = 0,
+    options: Settings,
+    notify: Notify = _silent,
+    check: Callable[[], None] = _silent,
 ) -> Iterator[pd.DataFrame]:
     """n rows in pieces of constant size; row i depends on the seed and on what is asked, not on n. Rows that break a
-    constraint or do not meet `where` are made anew; the rate is told. Raises InputError when hardly any does."""
+    constraint or do not meet `where` are made anew; the rate is told. check: called before each piece; what it raises
+    ends the work. Raises InputError when hardly any row meets what is asked."""
     table = table_of(run)
     terms = terms_of(where, table) if where else ()
     fixed = _given(run, table, terms)
-    given: Condition | None = None  # at first: making rows and choosing among them is cheap
+    price = _price(run, fixed, options)
+    given = fixed if price <= 1 else None  # else making rows and choosing among them may be cheaper
     seen: dict[str, set[int]] = {c.text: set() for c in table.constraints if c.rule == "unique"}
     tally, written = Kept(), 0
     while written < n:
+        check()
         wanted = ROWS if tally.made or terms or table.constraints else min(ROWS, n)
         x = generate(run.family, wanted, None, seed, options, given, first=tally.made)
         frame = table.decode_all(x, tally.made)
@@ -77,7 +88,7 @@ def pieces(
             keep &= term.holds(frame)
         keep &= _new(frame, keep, table, seen)
         tally.made, tally.kept = tally.made + wanted, tally.kept + int(keep.sum())
-        if tally.kept * RARE < tally.made:
+        if tally.kept * 2 * price < tally.made:
             given = fixed
         if tally.made >= MOST_TRIES and tally.kept * 10_000 < tally.made:
             raise InputError(f"{tally.sentence('meet what is asked')}: too few to go on; ask for less")
@@ -96,6 +107,13 @@ def _given(run: Run, table: Table, terms: tuple[Term, ...]) -> Condition | None:
         return None
     known, mask = table.given(_one(fixed), sole=True)
     return Condition(known=known, mask=mask) if bool(mask.any()) else None
+
+
+def _price(run: Run, fixed: Condition | None, options: Settings) -> float:
+    """What a row of which parts are given costs, as a multiple of one of which nothing is."""
+    if fixed is None or fixed.mask is None or not isinstance(run.family, HasPrice):
+        return DEAR
+    return run.family.price(fixed.mask, options)
 
 
 def _one(values: Mapping[str, Any]) -> pd.DataFrame:
@@ -122,12 +140,20 @@ def _new(frame: pd.DataFrame, keep: Any, table: Table, seen: dict[str, set[int]]
 
 
 def sampled(
-    run: Run, n: int, *, where: Where | None = None, seed: int = 0, options: Settings, notify: Notify = _silent
+    run: Run,
+    n: int,
+    *,
+    where: Where | None = None,
+    seed: int = 0,
+    options: Settings,
+    notify: Notify = _silent,
+    check: Callable[[], None] = _silent,
 ) -> pd.DataFrame:
     """n rows as one DataFrame with the columns and types of the data."""
     import pandas as pd
 
-    return pd.concat(list(pieces(run, n, where=where, seed=seed, options=options, notify=notify)), ignore_index=True)
+    parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify, check=check)
+    return pd.concat(list(parts), ignore_index=True)
 
 
 # -- holes -------------------------------------------------------------------------------------------------------------
@@ -192,15 +218,21 @@ def write_rows(
 ) -> Path:
     """Rows into a CSV, TSV, Parquet or Excel file, piece by piece, marked where the format has a place for it.
     fill: a table whose holes are filled, in place of n new rows. progress: told how many of how many are written."""
-    table = table_of(run)
+    if fill is not None:
+        parts: Iterable[pd.DataFrame] = [filled(run, fill, seed=seed, options=options, notify=notify)]
+    else:
+        parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify)
+    return put_rows(table_of(run), parts, path, marker, lambda rows: progress(rows, n))
+
+
+def put_rows(
+    table: Table, parts: Iterable[pd.DataFrame], path: Path, marker: Marker, progress: Callable[[int], None] = _silent
+) -> Path:
+    """Rows that are made into a file, piece by piece."""
     facts = {"genloom": json.dumps(marker.facts())} if marker.batch is not None else {}
     with TableFile(path, table.config.formulas, facts) as file:
-        if fill is not None:
-            parts: Iterator[pd.DataFrame] = iter([filled(run, fill, seed=seed, options=options, notify=notify)])
-        else:
-            parts = pieces(run, n, where=where, seed=seed, options=options, notify=notify)
         for part in parts:
             file.add(table.as_text(part) if file.takes_text else part)
-            progress(file.rows, n)
+            progress(file.rows)
     marker.wrote(path)
     return path

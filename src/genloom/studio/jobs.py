@@ -7,9 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
-
-from torch import Tensor
+from typing import Any, Literal
 
 from genloom.run.requests import Ready
 
@@ -27,9 +25,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Done:
-    """The samples as the spec says, and of each row why it ended."""
+    """The samples as the spec says (of a table a DataFrame), and of each row why it ended."""
 
-    x: Tensor
+    x: Any
     reasons: list[Literal["stop", "length"]]
 
 

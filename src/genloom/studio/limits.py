@@ -13,9 +13,9 @@ BEAMS = 8  # a beam search holds up the others of its model until it ends
 
 @dataclass(frozen=True)
 class Limits:
-    """n: samples of a request. tokens: of a sample, and of a prompt. steps: of a sampler. rows: samples that one model
-    computes at once. waiting: requests of a model that wait. seconds: from a request's coming to its last byte. memory:
-    bytes of weights held at once, 0 for no limit."""
+    """n: samples of a request; of a table rows, `table`. tokens: of a sample, and of a prompt. steps: of a sampler.
+    rows: samples that one model computes at once. waiting: requests of a model that wait. seconds: from a request's
+    coming to its last byte. memory: bytes of weights held at once, 0 for no limit."""
 
     n: int = 64
     tokens: int = 4096
@@ -24,11 +24,13 @@ class Limits:
     waiting: int = 256
     seconds: float = 120.0
     memory: int = 0
+    table: int = 10_000
 
-    def check_number(self, n: int) -> None:
-        """Raises Refused for more samples than a request may ask for."""
-        if n > self.n:
-            raise Refused(400, f"n: at most {self.n} samples a request, got {n}", param="n")
+    def check_number(self, n: int, rows: bool = False) -> None:
+        """Raises Refused for more samples, or rows of a table, than a request may ask for."""
+        most, what = (self.table, "rows") if rows else (self.n, "samples")
+        if n > most:
+            raise Refused(400, f"n: at most {most} {what} a request, got {n}", param="n")
 
     def check(self, ready: Ready) -> None:
         """Raises Refused for longer or costlier samples than a request may ask for."""

@@ -76,7 +76,7 @@ def router(service: Service) -> APIRouter:
         request = Request(
             body.n, body.label, service.seed(body.seed), body.options,
             "" if isinstance(body.prompt, File) else body.prompt, body.suffix, body.stops, body.properties or None,
-            source, known, body.keep,
+            source, known, body.keep, body.where,
         )  # fmt: skip
         beginning = contents(body.prompt, "prompt") if isinstance(body.prompt, File) else None
         made = await generated(service, http, body.model, request, beginning=beginning)
@@ -157,5 +157,6 @@ def as_document(entry: Entry, request: Request, made: Outputs) -> dict[str, Any]
             if made.texts is not None:
                 output["text"] = made.texts[file.index]
         outputs.append(output)
-    about = {"model": entry.name, "kind": entry.kind, "seed": request.seed}
+    about: dict[str, Any] = {"model": entry.name, "kind": entry.kind, "seed": request.seed}
+    about |= {} if made.rows is None else {"rows": made.rows}
     return {"schema": "genloom.generate/1", **about, "outputs": outputs, "provenance": made.record}

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from genloom.core.spec import Row
 from genloom.provenance.record import PREFIX
 from genloom.run import Run
 from genloom.run.generate import file_part
 from genloom.run.requests import Ready, examples_of
+from genloom.run.rows import put_rows, table_of
 
 TYPES = {
     ".smi": "chemical/x-daylight-smiles", ".sdf": "chemical/x-mdl-sdfile", ".mid": "audio/midi", ".wav": "audio/wav",
@@ -43,12 +43,13 @@ class Output:
 @dataclass(frozen=True)
 class Outputs:
     """files: of the samples, in order. texts: the samples where they are text. labels: of each sample, if it has one.
-    record: their signed record."""
+    record: their signed record. rows: of a table, cells as a text file has them."""
 
     files: list[Output]
     texts: list[str] | None
     labels: list[str | None]
     record: dict[str, Any]
+    rows: list[dict[str, Any]] | None = None
 
     def packed(self, name: str) -> Output:
         """One file of all: itself where there is one, else a zip with the record."""
@@ -62,9 +63,11 @@ class Outputs:
         return Output(f"{name}.zip", packed.getvalue(), None)
 
 
-def outputs_of(run: Run, ready: Ready, x: Tensor, only: Sequence[str] | None = None) -> Outputs:
+def outputs_of(run: Run, ready: Ready, x: Any, only: Sequence[str] | None = None) -> Outputs:
     """The samples x of a request as marked files. only: endings that are wanted, None for all. Written to a folder that
     is gone afterwards: the formats' writers take folders."""
+    if isinstance(run.family.spec, Row):
+        return _rows(run, ready, x)
     r, labels = ready.request, ready.labels
     asked: dict[str, Any] = {
         "n": r.n, "label": plain(r.label), "seed": r.seed, "options": ready.options.model_dump(mode="json"),
@@ -89,6 +92,19 @@ def outputs_of(run: Run, ready: Ready, x: Tensor, only: Sequence[str] | None = N
         files = [Output(str(p.relative_to(folder)), p.read_bytes(), places.get(p.stem)) for p in wanted]
     texts = [str(e) for e in examples] if run.modality.shows_text else None
     return Outputs(files, texts, names, document)
+
+
+def _rows(run: Run, ready: Ready, frame: Any) -> Outputs:
+    """Rows of a table as one CSV file."""
+    r, table = ready.request, table_of(run)
+    told = {"n": r.n, "seed": r.seed, "options": ready.options.model_dump(mode="json"), "where": r.where, "fill": None}
+    marker = run.marker("rows", {**told, "ending": ".csv"})
+    with tempfile.TemporaryDirectory(prefix="genloom-") as folder:
+        path = put_rows(table, [frame], Path(folder) / "rows.csv", marker)
+        record = marker.record(Path(folder))
+        document = {} if record is None else json.loads(record.read_bytes())
+        files = [Output(path.name, path.read_bytes(), None)]
+    return Outputs(files, None, [], document, table.as_text(frame).to_dict("records"))
 
 
 def plain(value: Any) -> Any:

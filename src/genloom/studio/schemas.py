@@ -128,6 +128,7 @@ class GenerateRequest(Body):
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     known: File | None = Field(None, description="An example of which parts are kept.")
     keep: str = Field("1", max_length=100, description="The parts of `known` to keep, as in 1 or 1,4.")
+    where: str | None = Field(None, min_length=1, max_length=4000, description="Of tables: as in sex=Female,age>60.")
     options: Options = Field(default_factory=dict)
     format: Literal["json", "file"] = "json"
 

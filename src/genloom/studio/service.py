@@ -14,6 +14,7 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from genloom.core.spec import Row
 from genloom.run.requests import Request, ready
 from genloom.studio.chat import Template
 from genloom.studio.jobs import Job
@@ -39,7 +40,7 @@ class Service:
 
     async def submit(self, model: Loaded, request: Request, *, told: bool = False, tops: int = 0) -> Job:
         """A job for the model's worker. Raises InputError and Refused."""
-        self.limits.check_number(request.n)
+        self.limits.check_number(request.n, isinstance(model.run.family.spec, Row))
         asked = await asyncio.to_thread(ready, model.run, request)
         self.limits.check(asked)
         job = Job(asked, time.monotonic() + self.limits.seconds, told and model.worker.stepwise, tops)

@@ -201,7 +201,8 @@ class Worker:
         self.sampling = together
         self.observe(len(together), sum(job.rows for job in together))
         try:
-            for job, x in zip(together, sample_together(self.run, [j.ready for j in together]), strict=True):
+            made = sample_together(self.run, [j.ready for j in together], self._check)
+            for job, x in zip(together, made, strict=True):
                 events.append((job, Done(x, ["stop"] * job.rows)))
         except _Gone:
             events += [(job, late) for job in together if (late := _late(job)) is not None]
@@ -211,7 +212,11 @@ class Worker:
             self.sampling = []
 
     def _stop_if_gone(self, module: torch.nn.Module, given: object) -> None:
-        """Before every layer: end the computation when nobody waits for it."""
+        """Before every layer."""
+        self._check()
+
+    def _check(self) -> None:
+        """End the computation when nobody waits for it."""
         if self.sampling and all(job.gone or _late(job) is not None for job in self.sampling):
             raise _Gone
 

@@ -15,6 +15,7 @@ from genloom.comparison.pareto import front
 from genloom.core.errors import InputError
 from genloom.evaluate.report import read_evaluation
 from genloom.studio.pages.curves import PLAIN, Curve
+from genloom.studio.pages.kept import Kept
 from genloom.studio.pages.render import json_of, page
 from genloom.studio.pages.standing import Standing, all_standings
 from genloom.studio.pages.studio import Studio
@@ -35,37 +36,40 @@ class Table:
 
     def __init__(self, space: Workspace) -> None:
         self.space = space
-        self._figures: dict[str, tuple[int, dict[str, tuple[float, str, str]]]] = {}
+        self.kept = Kept(space.own / "judged.json")
 
-    def figures(self, run: str) -> dict[str, tuple[float, str, str]]:
-        """Value, title and direction of each figure that was measured."""
+    def judged(self, run: str) -> dict[str, Any]:
+        """figures: value, title and direction of each that was measured; copying: the verdict; drawn: samples a second;
+        empty for a run that was not judged."""
         path = self.space.runs / run / "evaluation.json"
         try:
-            changed = path.stat().st_mtime_ns
+            changed = (path.stat().st_mtime_ns,)
         except OSError:
             return {}
-        kept = self._figures.get(run)
-        if kept is None or kept[0] != changed:
+        kept: dict[str, Any] | None = self.kept.get(run, changed)
+        if kept is None:
             found, _ = read_evaluation(path)
-            told = (
-                {f.name: (f.value, f.title, str(f.direction)) for f in found.figures if f.value is not None}
-                if found
-                else {}
-            )
-            kept = self._figures[run] = (changed, told)
-        return kept[1]
+            cost = (found.cost or {}).get("sampling") or {} if found else {}
+            kept = {
+                "figures": {f.name: (f.value, f.title, str(f.direction)) for f in found.figures if f.value is not None},
+                "copying": (found.copying or {}).get("verdict"), "drawn": cost.get("per_second"),
+            } if found else {}  # fmt: skip
+            self.kept.put(run, changed, kept)
+        return kept
+
+    def figures(self, run: str) -> dict[str, tuple[float, str, str]]:
+        found: dict[str, tuple[float, str, str]] = self.judged(run).get("figures", {})
+        return found
 
     def row(self, s: Standing) -> dict[str, Any]:
-        evaluation = self.space.read_json(self.space.runs / s.name / "evaluation.json")
-        copying, cost = evaluation.get("copying") or {}, evaluation.get("cost") or {}
-        drawing = (cost.get("sampling") or {}).get("per_second")
+        judged = self.judged(s.name)
         values: dict[str, Any] = {
-            "seconds": s.seconds, "steps": s.step, "parameters": s.parameters, "per_second": drawing,
+            "seconds": s.seconds, "steps": s.step, "parameters": s.parameters, "per_second": judged.get("drawn"),
             "loss": next(iter(s.losses.values()), None),
         }  # fmt: skip
         values |= {f"figure.{k}": v for k, (v, _, _) in self.figures(s.name).items()}
         return {
-            "name": s.name, "state": s.state, "model": s.model, "data": s.data, "copying": copying.get("verdict"),
+            "name": s.name, "state": s.state, "model": s.model, "data": s.data, "copying": judged.get("copying"),
             "values": {k: v for k, v in values.items() if isinstance(v, int | float)},
         }  # fmt: skip
 
@@ -116,6 +120,7 @@ def add(router: APIRouter, studio: Studio) -> None:
     @router.get("/compare")
     def compare(request: Request) -> Response:
         rows = [table.row(s) for s in all_standings(space)]
+        table.kept.save([r["name"] for r in rows])
         first = look([r["name"] for r in rows[:FIRST]], "loss", "step")
         found = {"columns": table.columns(rows), "runs": rows, "first": first, "ticked": FIRST}
         return page(request, "compare.html.j2", found=found)

@@ -14,20 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from genloom.core.batch import Condition, Property
+from genloom.core.batch import Property
 from genloom.core.config import validate
-from genloom.core.device import device_of
 from genloom.core.errors import InputError
-from genloom.core.family import HasLatent, HasNoise, HasSteps
+from genloom.core.family import HasLatent, HasSteps
 from genloom.core.files import write_atomic
 from genloom.core.modality import HasTraits, Repairs
-from genloom.core.rng import Rng, derive
 from genloom.core.spec import Row, Tokens
-from genloom.evaluate.traversals import CENTRES, has_latents, traversals
+from genloom.evaluate.traversals import has_latents, traversals
 from genloom.provenance import Mark, light
 from genloom.run.generate import file_part, save_shown
+from genloom.run.latents import centre, moved_of
 from genloom.run.rows import write_rows
 from genloom.studio.pages.form import Field, fields, given
 from genloom.studio.pages.workspace import Missing
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
 MOST, MOST_ROWS, KEPT = 64, 10_000, 24  # samples and rows of a table at once; batches kept of a run
 TEXT, WORDS = 20_000, 4_000  # characters of a text that a page shows, and of what it may ask for
-LATENTS, CODED = 8, 48  # sliders, and samples by which the latents are ranked
+LATENTS = 8  # sliders
 BATCH = "batch.json"
 SEEDS = 2**31
 
@@ -285,46 +282,24 @@ def ways(run: Run, made: Made, w: Wish, steps: int, rows: int) -> dict[str, Any]
 # -- latents ------------------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def _centre(run: Run, w: Wish) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """The code [1, D] that sliders start from, the samples it is one of (None for a family that cannot encode), and
-    the class [1]."""
-    labels = run.label_indices(w.label, CODED, w.seed)
-    label = None if labels is None else labels[:1]
-    device = device_of(run.family)
-    if isinstance(run.family, HasLatent):
-        x, _ = run.sample_tensor(CODED, label=w.label, seed=w.seed)
-        return run.family.encode(x[:1].to(device)).float(), x, label
-    if isinstance(run.family, HasNoise):
-        return run.family.noise(CENTRES, Rng(derive(w.seed, "latents"), device=device))[:1], None, label
-    raise InputError(f"the model {run.config.model} has no latents that can be moved")
-
-
 def sliders(run: Run, w: Wish) -> list[dict[str, Any]]:
     """The most active latents: which, how much each does, and its spread."""
-    _, x, label = _centre(run, w)
+    _, x, label = centre(run, w.seed, w.label)
     found = traversals(run.family, x, label, most=LATENTS, steps=2, seed=w.seed)
     return [{"latent": r.latent, "activity": r.activity, "spread": r.spread, "unit": found.unit} for r in found.rows]
 
 
-@torch.no_grad()
 def moved(run: Run, w: Wish, moves: Mapping[str, Any], spreads: Mapping[str, Any], made: Made | None) -> dict[str, Any]:
     """The sample whose code has latents moved. moves, spreads: by latent, in standard deviations and their size.
 
     Without `made` it comes as a marked picture or text in the answer; else it is written as a batch. Raises InputError.
     """
-    z, _, label = _centre(run, w)
-    z = z.clone()
-    for key, value in moves.items():
-        at = whole(key, "a latent", 0, z.shape[1] - 1)
-        z[:, at] += max(-6.0, min(6.0, _float(value, "a move"))) * _float(spreads.get(key, 1), "a spread")
-    assert isinstance(run.family, HasLatent | HasNoise)
-    decoder: HasLatent | HasNoise = run.family
-    honours = label is not None and "label" in run.family.honours()
-    x = decoder.decode(z, Condition(label=label.to(z.device) if honours and label is not None else None)).cpu()
-    x = x if isinstance(run.family.spec, Tokens) else x.float().clamp(-1, 1)
-    example = run.modality.decode(x[0])
-    asked = {"seed": w.seed, "label": w.label, "moves": dict(moves), "spreads": dict(spreads)}
+    by = {}
+    for key, move in moves.items():
+        far = max(-6.0, min(6.0, _float(move, "a move")))
+        by[str(key)] = far * _float(spreads.get(key, 1), "a spread")
+    example = moved_of(run, w.seed, w.label, by)
+    asked = {"seed": w.seed, "label": w.label, "moves": by}
     if made is not None:
         folder = made.begin()
         _write(run, [example], folder, None, run.marker("latents", asked))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -63,13 +64,13 @@ def standing(space: Workspace, name: str) -> Standing:
     job, run = f"{space.own}/train/{name}/", f"{space.runs}/{name}/"
     files = (f"{job}job.json", f"{job}process.json", f"{job}{STOP}", *(f"{run}{f}" for f in FILES))
     changed = tuple(map(_changed, files))
-    kept = space.kept.get(name)
-    if kept is not None and kept[0] == changed:
-        known: Standing = kept[1]
-        return known
+    kept = space.standings.get(name, changed)
+    if kept is not None:
+        with contextlib.suppress(TypeError):  # of another version
+            return Standing(**kept)
     found = _standing(space, name)
     if not found.busy:
-        space.kept[name] = (changed, found)
+        space.standings.put(name, changed, asdict(found))
     return found
 
 
@@ -141,6 +142,7 @@ def all_standings(space: Workspace) -> list[Standing]:
     jobs = space.own / "train"
     names = {n for n in os.listdir(space.runs) if is_name(n)} | set(os.listdir(jobs) if jobs.is_dir() else ())
     found = [standing(space, n) for n in names]
+    space.standings.save(sorted(names))
     return sorted((s for s in found if s.model), key=lambda s: (s.created, s.name), reverse=True)
 
 

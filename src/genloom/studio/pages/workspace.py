@@ -12,6 +12,7 @@ from typing import Any
 
 from genloom.core.errors import InputError
 from genloom.core.run import CONFIG, MANIFEST
+from genloom.studio.pages.kept import Kept
 
 LONGEST = 80  # characters of a name
 FORBIDDEN = re.compile(r'[/\\:*?"<>|\s]+')
@@ -43,7 +44,7 @@ class Workspace:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise InputError(f"the workspace {root} cannot be made: {e.strerror or e}; choose another folder") from None
-        self.kept: dict[str, tuple[Any, Any]] = {}  # standings of runs at rest (standing.py)
+        self.standings = Kept(self.own / "standings.json")  # of runs at rest (standing.py)
         self._read: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     # -- names from requests ------------------------------------------------------------------------------------------

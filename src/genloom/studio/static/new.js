@@ -47,9 +47,11 @@ document.getElementById("estimate")?.addEventListener("click", async (event) => 
     const facts = [
       [words.model, found.config.model + (found.config.recipe ? ` · ${found.config.recipe}` : "")],
       [words.examples, found.data.train.toLocaleString()],
-      [words.parameters, parameters.toLocaleString()],
-      [words.step, `${figures(found.seconds_per_step)} s`],
-      [words.steps, found.steps.toLocaleString()],
+      ...(found.steps ? [
+        [words.parameters, parameters.toLocaleString()],
+        [words.step, `${figures(found.seconds_per_step)} s`],
+        [words.steps, found.steps.toLocaleString()],
+      ] : []),
       [words.time, duration(found.seconds)],
       [words.memory, found.memory ? `${(found.memory / 1e9).toFixed(1)} GB` : "–"],
     ];
