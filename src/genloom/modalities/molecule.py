@@ -24,8 +24,9 @@ from genloom.core.modality import Fingerprint, Modality, OwnFigure, Score
 from genloom.core.rng import Rng, derive
 from genloom.core.spec import Tokens
 from genloom.data import encoding, molecules
+from genloom.data.atoms import Atoms, Balanced, marked, plain, tokenize
 from genloom.data.items import Source, count
-from genloom.data.smiles import LISTS, STRUCTURES, TABLES, Atoms, Balanced, open_molecules, recognised, tokenize
+from genloom.data.smiles import LISTS, STRUCTURES, TABLES, open_molecules, recognised
 from genloom.data.vocabulary import BOS, EOS, PAD
 from genloom.metrics.molecules import fingerprints, nearest
 from genloom.metrics.moses import moses
@@ -39,6 +40,12 @@ class MoleculeConfig(Settings):
 
     notation: Literal["smiles", "selfies"] = setting(
         "smiles", "smiles, or selfies, in which every sequence is a molecule."
+    )
+    pieces: int = setting(
+        400,
+        "Tokens and pieces of several tokens that often stand together, as many in all; each is one symbol. 0: no "
+        "pieces.",
+        ge=0,
     )
     augment: bool = setting(False, "Write each molecule from another atom every time it is seen (randomised SMILES).")
     salts: Literal["keep", "largest"] = setting(
@@ -112,23 +119,21 @@ class Molecule(Modality[str]):
     def fit(cls, config: Settings, train: Iterable[str]) -> Self:
         """The tokens of the training molecules; with randomised SMILES also those of two other spellings of each."""
         assert isinstance(config, MoleculeConfig)
-        tokens: set[str] = set()
-        longest = n = salts = isotopes = 0
+        spellings = list[list[str]]()
+        n = salts = isotopes = 0
         for smiles in train:
             n += 1
-            spellings = [smiles]
+            spellings.append(_tokens(smiles, config))
             if config.augment:
-                spellings += [molecules.randomised(smiles, derive(k, smiles)) for k in range(2)]
-            for spelling in spellings:
-                own = _tokens(spelling, config)
-                tokens.update(own)
-                longest = max(longest, len(own))
+                spellings += [_tokens(molecules.randomised(smiles, derive(k, smiles)), config) for k in range(2)]
             salts += "." in smiles
             isotopes += any(t[0] == "[" and t[1:2].isdigit() for t in tokenize(smiles))
         if not n:
             raise InputError("there is no molecule to learn from")
+        vocabulary = Atoms.learnt(spellings, config.pieces)
+        longest = max(len(vocabulary.encode(own)) for own in spellings)
         length = 2 + (round(ROOM * longest) if config.augment else longest)
-        return cls(config, Atoms(sorted(tokens)), length, tuple(_notices(config, salts, isotopes)))
+        return cls(config, vocabulary, length, tuple(_notices(config, salts, isotopes)))
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
@@ -169,10 +174,11 @@ class Molecule(Modality[str]):
 
     def _other(self, ids: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Another spelling of a molecule with bos and eos; the same where it would hold tokens that are not known."""
-        spelling = tokenize(molecules.randomised("".join(self.vocabulary.decode(ids)), seed))
-        if self.vocabulary.unknown(spelling) or len(spelling) + 2 > self.spec.length:
+        spelling = marked(tokenize(molecules.randomised("".join(self.vocabulary.decode(ids)), seed)))
+        other = self.vocabulary.encode(spelling)
+        if self.vocabulary.unknown(spelling) or len(other) + 2 > self.spec.length:
             return ids
-        return np.concatenate([[BOS], self.vocabulary.encode(spelling), [EOS]])
+        return np.concatenate([[BOS], other, [EOS]])
 
     @property
     def unknown(self) -> int:
@@ -184,7 +190,7 @@ class Molecule(Modality[str]):
         grow outward. Raises InputError naming what is unknown."""
         if self.config.notation == "selfies" and text:
             raise InputError("a model of SELFIES cannot be given a beginning; train it with modality.notation=smiles")
-        tokens = tokenize(molecules.opened(text) if "*" in text else text)
+        tokens = marked(tokenize(molecules.opened(text) if "*" in text else text))
         missing = self.vocabulary.unknown(tokens)
         if missing:
             raise InputError(f"the model does not know {missing[0]!r}: no molecule that it was trained on has it")
@@ -197,7 +203,7 @@ class Molecule(Modality[str]):
 
     def units(self, example: str) -> list[str]:
         """Atoms, bonds, branches and rings."""
-        return _tokens(example, self.config)
+        return [plain(t) for t in _tokens(example, self.config)]
 
     def sizes(self, example: str) -> dict[str, int]:
         """Characters of the SMILES, and its bytes."""
@@ -287,11 +293,12 @@ class Molecule(Modality[str]):
             "config": self.config.model_dump(mode="json"),
             "length": self.spec.length,
             "tokens": list(self.vocabulary.tokens),
+            "merges": self.vocabulary.merges,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(MoleculeConfig(**state["config"]), Atoms(state["tokens"]), state["length"])
+        return cls(MoleculeConfig(**state["config"]), Atoms(state["tokens"], state["merges"]), state["length"])
 
 
 def _columns(n: int) -> int:
@@ -337,7 +344,7 @@ def _selfies() -> Any:
 
 def _tokens(smiles: str, config: MoleculeConfig) -> list[str]:
     if config.notation == "smiles":
-        return tokenize(smiles)
+        return marked(tokenize(smiles))
     return list(_selfies().split_selfies(_as_selfies(smiles)))
 
 

@@ -19,10 +19,11 @@ def recipe() -> dict[str, Any]:
     return {
         "model": "autoregressive",
         "kind": "protein",
-        # Near relatives of training sequences are told best by counts of up to 7 residues, distant ones by the network.
+        # Places are the columns of alignments. Near relatives of training sequences are told best by counts of up to 7
+        # residues, distant ones by the network.
         "family": {
-            "width": 96, "depth": 3, "context": 160, "ngrams": 3, "ngram_rows": 2**13, "infill": 0.1, "counts": 0.4,
-            "count_order": 7,
+            "width": 96, "depth": 3, "context": 384, "places": True, "ngrams": 3, "ngram_rows": 2**13, "infill": 0.1,
+            "counts": 0.3, "count_order": 7,
         },
         "train": {"budget": 900.0, "batch": 16},
     }  # fmt: skip
