@@ -1,10 +1,10 @@
-"""Held-out members of five protein families beside position-wise profiles, and scores of mutants beside measured fitness.
+"""Held-out members of five protein families beside position-wise profiles; scores of mutants beside measured fitness.
 
 Trains the recipe on the named set `protein-families` and tells the perplexity per residue of its test members: all nats
-of a sequence (with gaps, insertions and its end, where rows of alignments are learnt) over its residues. Beside it stand
-profiles of the training members: the one of genloom's figures, made by aligning, and one that is counted here in the
-columns of the alignments, which pays nothing for gaps and insertions. Then the mutants of a beta-lactamase are scored
-without having learnt from any (`genloom score`); none of the families is related to it.
+of a sequence (with gaps, insertions and its end, where rows of alignments are learnt) over its residues. Beside it
+stand profiles of the training members: that of genloom's figures, made by aligning, and one counted here in the columns
+of the alignments, which pays nothing for gaps and insertions. Then the mutants of a beta-lactamase are scored without
+having learnt from any (`genloom score`); none of the families is related to it.
 
     python benchmarks/proteins.py beta-lactamase.fasta --budget 15m --clock cpu --threads 1 \\
         --out benchmarks/results/proteins.json
