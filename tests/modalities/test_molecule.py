@@ -159,6 +159,22 @@ def test_pieces_are_byte_pairs_and_come_back(monkeypatch: pytest.MonkeyPatch) ->
     assert ended > 30
 
 
+def test_kekule_structures_come_back_as_the_same_molecules() -> None:
+    modality = Molecule.fit(MoleculeConfig(notation="kekule", augment=True), [read(s) for s in [*SMILES, "c1cc[nH]c1"]])
+    assert not {"c", "n", "[nH]"} & set(modality.vocabulary.tokens)
+    for s in (*SMILES[:20], "c1cc[nH]c1"):
+        x = modality.encode(read(s))
+        row = torch.nn.functional.pad(x, (0, 40))[None]
+        assert modality.decode(x) == read(s) and modality.decode(modality.augment(row, Rng(3))[0]) == read(s)
+    assert modality.decode(modality.encode("C1CC(")) == "C1CC("  # what is no molecule stays as it is
+    begun = "".join(modality.vocabulary.decode(np.array(modality.prompt("c1cc(*)ccc1C"))))
+    assert "c" not in begun and Chem.CanonSmiles(begun + "C(=O)N") == Chem.CanonSmiles("Cc1ccc(C(N)=O)cc1")
+    assert modality.prompt("CC(=O)CCl")  # the l of Cl is no aromatic atom
+    for text in ("c1ccc", "CCn1", "[nH]1"):
+        with pytest.raises(InputError, match="single and double bonds"):
+            modality.prompt(text)
+
+
 def test_selfies_come_back_as_the_same_molecule() -> None:
     pytest.importorskip("selfies")
     modality = Molecule.fit(MoleculeConfig(notation="selfies"), [read(s) for s in SMILES])

@@ -23,6 +23,7 @@ from genloom.core.errors import InputError
 from genloom.data.vocabulary import FIRST
 
 TOKEN = re.compile(r"\[[^\[\]]*\]|Br|Cl|%\d\d|%\(\d+\)|.", re.DOTALL)
+AROMATIC = re.compile(r"[bcnops]|\[\d*[a-z]")  # a token of an atom in an aromatic ring
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # as a token; part of no SMILES, so that what holds it is invalid
 DEEPEST = 6  # depth of branches that is told apart
 LEAST = 100  # times that tokens stand side by side in the training molecules before they become one

@@ -24,7 +24,7 @@ from genloom.core.modality import Fingerprint, Modality, OwnFigure, Score
 from genloom.core.rng import Rng, derive
 from genloom.core.spec import Tokens
 from genloom.data import encoding, molecules
-from genloom.data.atoms import Atoms, Balanced, marked, plain, tokenize
+from genloom.data.atoms import AROMATIC, Atoms, Balanced, marked, plain, tokenize
 from genloom.data.items import Source, count
 from genloom.data.smiles import LISTS, STRUCTURES, TABLES, open_molecules, recognised
 from genloom.data.vocabulary import BOS, EOS, PAD
@@ -38,11 +38,13 @@ MOST_DRAWN = 64  # molecules of one SVG
 class MoleculeConfig(Settings):
     """How files become molecules, and molecules tokens."""
 
-    notation: Literal["smiles", "selfies"] = setting(
-        "smiles", "smiles, or selfies, in which every sequence is a molecule."
+    notation: Literal["smiles", "kekule", "selfies"] = setting(
+        "smiles",
+        "smiles; kekule, SMILES with single and double bonds in aromatic rings, where hydrogens need not be told; or "
+        "selfies, in which every sequence is a molecule.",
     )
     pieces: int = setting(
-        400,
+        200,
         "Tokens and pieces of several tokens that often stand together, as many in all; each is one symbol. 0: no "
         "pieces.",
         ge=0,
@@ -61,7 +63,7 @@ class MoleculeConfig(Settings):
 
 
 class Molecule(Modality[str]):
-    """A molecule as int64 [T]: bos, atoms, bonds, branches and rings, eos."""
+    """A molecule as int64 [T]: bos, pieces of atoms, bonds, branches and rings, eos."""
 
     Config = MoleculeConfig
     forms = (Tokens,)
@@ -125,7 +127,9 @@ class Molecule(Modality[str]):
             n += 1
             spellings.append(_tokens(smiles, config))
             if config.augment:
-                spellings += [_tokens(molecules.randomised(smiles, derive(k, smiles)), config) for k in range(2)]
+                kekule = config.notation == "kekule"
+                other = [molecules.randomised(smiles, derive(k, smiles), kekule) for k in range(2)]
+                spellings += [marked(tokenize(text)) if kekule else _tokens(text, config) for text in other]
             salts += "." in smiles
             isotopes += any(t[0] == "[" and t[1:2].isdigit() for t in tokenize(smiles))
         if not n:
@@ -143,11 +147,14 @@ class Molecule(Modality[str]):
         return torch.from_numpy(np.concatenate([[BOS], ids, [EOS]]))
 
     def decode(self, x: Tensor) -> str:
-        """The SMILES up to the first eos, as it was generated. Of SELFIES the canonical one."""
+        """The SMILES up to the first eos, as it was generated. Of SELFIES and Kekulé structures the canonical one,
+        where they are molecules."""
         ids = x.detach().cpu().numpy().astype(np.int64)
         ended = np.flatnonzero(ids == EOS)
         text = "".join(self.vocabulary.decode(ids[: ended[0]] if len(ended) else ids))
-        return _from_selfies(text) if self.config.notation == "selfies" else text
+        if self.config.notation == "smiles":
+            return text
+        return molecules.respelt(_from_selfies(text) if self.config.notation == "selfies" else text)
 
     def augment(self, x: Tensor, rng: Rng) -> Tensor:
         """Every whole molecule of each row [T] written from another atom. What follows it moves; what passes the row's
@@ -174,11 +181,16 @@ class Molecule(Modality[str]):
 
     def _other(self, ids: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Another spelling of a molecule with bos and eos; the same where it would hold tokens that are not known."""
-        spelling = marked(tokenize(molecules.randomised("".join(self.vocabulary.decode(ids)), seed)))
+        text = molecules.randomised("".join(self.vocabulary.decode(ids)), seed, self._kekule)
+        spelling = marked(tokenize(text))
         other = self.vocabulary.encode(spelling)
         if self.vocabulary.unknown(spelling) or len(other) + 2 > self.spec.length:
             return ids
         return np.concatenate([[BOS], other, [EOS]])
+
+    @property
+    def _kekule(self) -> bool:
+        return self.config.notation == "kekule"
 
     @property
     def unknown(self) -> int:
@@ -190,7 +202,12 @@ class Molecule(Modality[str]):
         grow outward. Raises InputError naming what is unknown."""
         if self.config.notation == "selfies" and text:
             raise InputError("a model of SELFIES cannot be given a beginning; train it with modality.notation=smiles")
-        tokens = marked(tokenize(molecules.opened(text) if "*" in text else text))
+        if self._kekule and "*" not in text and any(map(AROMATIC.match, tokenize(text))):
+            raise InputError(
+                "a model of Kekulé structures takes a beginning with single and double bonds (C1=CC=CC=C1), or a core "
+                "with its open place (*), which it writes so itself"
+            )
+        tokens = marked(tokenize(molecules.opened(text, self._kekule) if "*" in text else text))
         missing = self.vocabulary.unknown(tokens)
         if missing:
             raise InputError(f"the model does not know {missing[0]!r}: no molecule that it was trained on has it")
@@ -198,7 +215,7 @@ class Molecule(Modality[str]):
 
     def grammar(self) -> Guide | None:
         """None unless asked for: then validity is the model's own."""
-        asked = self.config.grammar and self.config.notation == "smiles"
+        asked = self.config.grammar and self.config.notation != "selfies"
         return Balanced(self.vocabulary, BOS, EOS) if asked else None
 
     def units(self, example: str) -> list[str]:
@@ -343,9 +360,9 @@ def _selfies() -> Any:
 
 
 def _tokens(smiles: str, config: MoleculeConfig) -> list[str]:
-    if config.notation == "smiles":
-        return marked(tokenize(smiles))
-    return list(_selfies().split_selfies(_as_selfies(smiles)))
+    if config.notation == "selfies":
+        return list(_selfies().split_selfies(_as_selfies(smiles)))
+    return marked(tokenize(molecules.kekulised(smiles) if config.notation == "kekule" else smiles))
 
 
 def _as_selfies(smiles: str) -> str:
@@ -359,7 +376,6 @@ def _as_selfies(smiles: str) -> str:
 def _from_selfies(text: str) -> str:
     selfies = _selfies()
     try:
-        smiles = str(selfies.decoder(text))
-        return molecules.read_smiles(smiles, molecules.Reading(atoms=10**6))
-    except (selfies.DecoderError, Unreadable):
+        return str(selfies.decoder(text))
+    except selfies.DecoderError:
         return text
