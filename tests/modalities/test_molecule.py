@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,11 +17,12 @@ import genloom
 from genloom.core.config import DataConfig
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.rng import Rng
-from genloom.data import molecules
+from genloom.data import atoms, molecules
+from genloom.data.atoms import Atoms, Balanced, marked, plain, tokenize
 from genloom.data.catalog_molecules import GROUPS, RINGS
 from genloom.data.kinds import find_kind
 from genloom.data.prepare import Prepared, prepare
-from genloom.data.smiles import Atoms, Balanced, looks_like_smiles, tokenize
+from genloom.data.smiles import looks_like_smiles
 from genloom.modalities.molecule import Molecule, MoleculeConfig
 
 Chem = pytest.importorskip("rdkit.Chem")
@@ -111,6 +114,67 @@ def test_tokens_are_atoms_and_join_to_the_text() -> None:
         assert "".join(tokenize(odd)) == odd
 
 
+def test_marks_tell_the_ends_of_rings_and_branches_from_their_beginnings() -> None:
+    tokens = tokenize("C1CC(C(=O)N%12C)C1c1c%12c1")
+    marks = marked(tokens)
+    assert [t for t in marks if plain(t) != t] == ["(1", "(2", ")2", ")1", "1'", "%12'", "1'"]
+    assert [plain(t) for t in marks] == tokens
+    for k in range(len(tokens)):
+        assert marked(tokens[:k]) == marks[:k]  # so that a prompt has the tokens that training had
+    assert marked(tokenize(")C)C(C)")) == [")2", "C", ")1", "C", "(1", "C", ")1"]  # an end without its beginning
+
+
+def test_pieces_are_byte_pairs_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atoms, "LEAST", 5)
+    smiles = [read(s) for s in SMILES]
+    modality, single = (Molecule.fit(MoleculeConfig(pieces=n), smiles) for n in (60, 0))
+    assert modality.vocabulary.size == 4 + 60 and not single.vocabulary.merges
+    # The first piece is the most frequent pair.
+    pairs = Counter(pair for s in smiles for pair in pairwise(marked(tokenize(s))))
+    first = modality.vocabulary.pieces[len(modality.vocabulary.tokens)]
+    assert pairs[first] == max(pairs.values())
+    again = Molecule.from_state(json.loads(json.dumps(modality.state())))
+    for s in smiles:
+        x = modality.encode(s)
+        assert modality.decode(x) == s and torch.equal(again.encode(s), x) and len(x) < len(single.encode(s))
+    assert modality.vocabulary.encode(["C", "[Xe]", "C"]).tolist().count(modality.unknown) == 1
+    # Whatever the guide allows is well formed, and every training molecule is allowed.
+    guide = Balanced(modality.vocabulary, 2, 1)
+    for s in smiles:
+        x = modality.encode(s)
+        for k in range(1, len(x)):
+            assert guide.allowed(x[None, :k])[0, x[k]], (s, k)
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(60):
+        row = [2]
+        while row[-1] != 1 and len(row) < 60:
+            may = guide.allowed(torch.tensor([row]))[0]
+            row.append(1 if may[1] else int(rng.choice(torch.nonzero(may).flatten().numpy())))
+        text = modality.decode(torch.tensor(row))
+        ended += row[-1] == 1
+        marks = marked(tokenize(text))
+        assert row[-1] != 1 or text.count("(") == text.count(")"), text
+        assert row[-1] != 1 or all(marks.count(r) == marks.count(r + "'") for r in "12"), text
+        assert ")0" not in marks and marks == [t for i in row[1:] if i > 3 for t in modality.vocabulary.pieces[i - 4]]
+    assert ended > 30
+
+
+def test_kekule_structures_come_back_as_the_same_molecules() -> None:
+    modality = Molecule.fit(MoleculeConfig(notation="kekule", augment=True), [read(s) for s in [*SMILES, "c1cc[nH]c1"]])
+    assert not {"c", "n", "[nH]"} & set(modality.vocabulary.tokens)
+    for s in (*SMILES[:20], "c1cc[nH]c1"):
+        x = modality.encode(read(s))
+        row = torch.nn.functional.pad(x, (0, 40))[None]
+        assert modality.decode(x) == read(s) and modality.decode(modality.augment(row, Rng(3))[0]) == read(s)
+    assert modality.decode(modality.encode("C1CC(")) == "C1CC("  # what is no molecule stays as it is
+    begun = "".join(modality.vocabulary.decode(np.array(modality.prompt("c1cc(*)ccc1C"))))
+    assert "c" not in begun and Chem.CanonSmiles(begun + "C(=O)N") == Chem.CanonSmiles("Cc1ccc(C(N)=O)cc1")
+    assert modality.prompt("CC(=O)CCl")  # the l of Cl is no aromatic atom
+    for text in ("c1ccc", "CCn1", "[nH]1"):
+        with pytest.raises(InputError, match="single and double bonds"):
+            modality.prompt(text)
+
+
 def test_selfies_come_back_as_the_same_molecule() -> None:
     pytest.importorskip("selfies")
     modality = Molecule.fit(MoleculeConfig(notation="selfies"), [read(s) for s in SMILES])
@@ -138,18 +202,20 @@ def split(modality: Molecule, row: torch.Tensor) -> list[str]:
 
 
 def test_the_grammar_closes_rings_and_branches() -> None:
-    vocabulary = Atoms(["(", ")", "1", "2", "=", "C", "c", "."])
+    vocabulary = Atoms(["(1", ")1", "(2", ")2", "1", "1'", "2", "2'", "=", "C", "c", "."])
     guide = Balanced(vocabulary, 2, 1)
 
     def after(text: str) -> set[str]:
-        tokens = torch.tensor([[2, *vocabulary.encode(tokenize(text)).tolist()]])
+        tokens = torch.tensor([[2, *vocabulary.encode(marked(tokenize(text))).tolist()]])
         found = torch.nonzero(guide.allowed(tokens)[0]).flatten()
-        return {"end" if i == 1 else vocabulary.decode(np.array([i]))[0] for i in found.tolist()}
+        return {"end" if i == 1 else vocabulary.tokens[i - 4] for i in found.tolist()}
 
     assert after("") == {"C", "c"} and "end" in after("C")
-    assert after("C(") == {"C", "c", "="} and {")"} <= after("C(C") and "end" not in after("C(C")
-    assert "end" not in after("C1CC") and "end" in after("C1CC1") and "1" not in after("C1")
-    assert after("C=") == {"C", "c", "1", "2"} and ")" not in after("C")
+    assert after("C(") == {"C", "c", "="} and {")1", "(2"} <= after("C(C") and "end" not in after("C(C")
+    assert "end" not in after("C1CC") and "end" in after("C1CC1") and not {"1", "1'"} & after("C1")
+    assert {"1'", "2"} <= after("C1CC") and not {"1", "2'"} & after("C1CC") and {"1", "2"} <= after("C1CC1")
+    assert ")2" in after("C(C(C") and ")1" not in after("C(C(C") and ")1" in after("C(C(C)C")
+    assert after("C=") == {"C", "c", "1", "2"} and not {")1", ")2"} & after("C")
     assert "grammar" in MoleculeConfig.model_fields and Molecule.fit(CONFIG, ["CC"]).grammar() is None
 
 

@@ -72,11 +72,26 @@ def test_a_file_of_dna_is_one_sentence(tmp_path: Path) -> None:
         prepare(tmp_path / "genes.fasta", None, {}, DataConfig())
 
 
-def test_an_alignment_is_read_as_sequences(tmp_path: Path) -> None:
+def test_an_alignment_is_learnt_by_columns_or_as_sequences(tmp_path: Path) -> None:
     (tmp_path / "a.a3m").write_text("#A3M\n>q\nMKVLAGCD\n>b\nMK--AGcdeCD\n>c\n-KVLWGCD\n")
-    prepared = prepare(tmp_path / "a.a3m", None, {}, DataConfig(validation=0, test=0))
-    found = {prepared.modality.decode(x) for x in prepared.train.batch(np.arange(3)).x}
-    assert found == {"MKVLAGCD", "MKAGCDECD", "KVLWGCD"}
+
+    def found(**settings: object) -> tuple[set[str], Protein]:
+        prepared = prepare(tmp_path / "a.a3m", None, settings, DataConfig(validation=0, test=0))
+        assert any("of 8 columns are learnt column by column" in n for n in prepared.notices) != bool(settings)
+        return {prepared.modality.decode(x) for x in prepared.train.batch(np.arange(3)).x}, prepared.modality
+
+    rows, modality = found()
+    assert rows == {"MKVLAGCD", "MK--AGcdeCD", "-KVLWGCD"} and modality.families == ("MKVLAGCD",)
+    assert found(aligned=False)[0] == {"MKVLAGCD", "MKAGCDECD", "KVLWGCD"}
+    # Samples are sequences in files and figures, rows beside.
+    assert modality.properties("MK--AGcdeCD") == {"length": 9.0} and modality.sizes("M-k") == {"residue": 2}
+    paths = modality.write(["MK--AGcdeCD", "MKVLAGCD"], tmp_path / "out", ["x", "y"])
+    assert paths[0].read_text() == ">x length=9\nMKAGCDECD\n" and paths[-1].name == "proteins.a3m"
+    assert "\nMK--AGcdeCD\n" in paths[-1].read_text()
+    other = next(v for k, v in modality.figures().items() if k == "repeats")
+    assert other.measure(["AAAA-AAAA"], ["MK"]).tolist() == [1.0]
+    # A sequence that is no row is aligned first.
+    assert modality.decode(modality.encode("MKVAGCD")) in ("MKV-AGCD", "MK-VAGCD")
 
 
 def test_the_grammar_lets_twenty_residues_and_an_end_through() -> None:

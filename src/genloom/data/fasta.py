@@ -79,6 +79,23 @@ def residues_of(letters: str, most: int) -> str:
     return found
 
 
+def row_of(letters: str, most: int) -> str:
+    """The row of an alignment that letters of a3m say: capitals and "-" its columns, small letters insertions. Raises
+    Unreadable as residues_of does."""
+    residues_of(letters, most)
+    row = "".join(letters.split()).replace(".", "").rstrip("*")
+    for c in AMBIGUOUS:
+        row = row.replace(c, "X").replace(c.lower(), "x")
+    return row
+
+
+def is_alignment(found: Sequence[tuple[str, str]]) -> bool:
+    """Whether sequences of a3m are rows of equally many columns, some with gaps or insertions."""
+    rows = ["".join(letters.split()).replace(".", "") for _, letters in found]
+    widths = {sum(not c.islower() for c in row) for row in rows}
+    return len(widths) == 1 and len(rows) > 1 and any("-" in r or not r.isupper() for r in rows)
+
+
 def recognised(head: bytes) -> bool:
     """Whether a file of text begins as FASTA of proteins, or one word of capitals is a sequence of residues."""
     text = head.decode("utf-8", "replace").replace("\r", "")
@@ -187,7 +204,13 @@ def _items(
         named = spread([clean(b.stem) or b.name for b in blobs], shelves)
         notices.append(f"the names of the {len(blobs)} files are the families of their sequences (data.label=none)")
     sides = None if given is None else spread(given, shelves)
-    return replace(shelved(shelves, named, sides, notices, "document", [b.offset for b in blobs]), chosen={})
+    chosen = {"aligned": True} if _all_aligned(blobs, shelves) else {}
+    return replace(shelved(shelves, named, sides, notices, "document", [b.offset for b in blobs]), chosen=chosen)
+
+
+def _all_aligned(blobs: Sequence[Blob], shelves: Sequence[Shelf]) -> bool:
+    usable = [(b, s) for b, s in zip(blobs, shelves, strict=True) if isinstance(s, Records)]
+    return bool(usable) and all(b.ending == ".a3m" and is_alignment(s.found) for b, s in usable)
 
 
 def _shelf(blob: Blob) -> Shelf:

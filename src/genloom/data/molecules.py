@@ -109,13 +109,36 @@ def molecule(smiles: str) -> Any:
     return mol if mol is not None and mol.GetNumAtoms() else None
 
 
-def randomised(smiles: str, seed: int) -> str:
+def randomised(smiles: str, seed: int, kekule: bool = False) -> str:
     """The same molecule written from another atom and along other branches (Arus-Pous et al. 2019); as it is where it
-    is no molecule."""
+    is no molecule. kekule: as `kekulised` has it."""
     mol = molecule(smiles)
     if mol is None:
         return smiles
-    return str(rdkit().MolToRandomSmilesVect(mol, 1, seed % (2**31 - 1) + 1)[0])
+    return _spelt(_kekule(mol) if kekule else mol, seed % (2**31 - 1) + 1)
+
+
+def _spelt(mol: Any, seed: int) -> str:
+    return str(rdkit().MolToRandomSmilesVect(mol, 1, seed)[0])
+
+
+def respelt(smiles: str) -> str:
+    """The canonical SMILES; as it is where it is no molecule."""
+    mol = molecule(smiles)
+    return smiles if mol is None else str(rdkit().MolToSmiles(mol))
+
+
+def kekulised(smiles: str) -> str:
+    """The same molecule with single and double bonds in aromatic rings; as it is where it is no molecule. Written so,
+    the hydrogens of nitrogen follow from the bonds, and no ring can fail to be aromatic."""
+    mol = molecule(smiles)
+    return smiles if mol is None else str(rdkit().MolToSmiles(_kekule(mol)))
+
+
+def _kekule(mol: Any) -> Any:
+    out = rdkit().Mol(mol)
+    rdkit().Kekulize(out, clearAromaticFlags=True)
+    return out
 
 
 # -- properties --------------------------------------------------------------------------------------------------------
@@ -244,16 +267,18 @@ def _drawing() -> Any:
 # -- growing -----------------------------------------------------------------------------------------------------------
 
 
-def opened(core: str) -> str:
-    """A spelling of a core that ends at its one open place (*), so that what follows grows there. Raises InputError."""
+def opened(core: str, kekule: bool = False) -> str:
+    """A spelling of a core that ends at its one open place (*), so that what follows grows there. Raises InputError.
+    kekule: as `kekulised` has it."""
     mol = molecule(core)
     if mol is None:
         raise InputError(f"the core {core!r} is no molecule; mark the place that grows with *, as in c1ccccc1*")
     places = [a for a in mol.GetAtoms() if not a.GetAtomicNum()]
     if len(places) != 1 or places[0].GetDegree() != 1:
         raise InputError(f"the core {core!r} must have one open place (*) at the end of a bond; it has {len(places)}")
+    mol = _kekule(mol) if kekule else mol
     for seed in range(1, 500):
-        spelling = str(rdkit().MolToRandomSmilesVect(mol, 1, seed)[0])
+        spelling = _spelt(mol, seed)
         if spelling.endswith("*"):
             return spelling[:-1]
     raise InputError(f"no spelling of the core {core!r} ends at its open place; give the beginning of a SMILES instead")

@@ -1,7 +1,4 @@
-"""SMILES as tokens, and the files that hold molecules: lists of SMILES, tables with such a column, SDF. Needs no RDKit.
-
-Weininger 1988, "SMILES, a chemical language and information system".
-"""
+"""The files that hold molecules: lists of SMILES, tables with such a column, SDF. Needs no RDKit."""
 
 from __future__ import annotations
 
@@ -13,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from genloom.core.config import DataConfig
 from genloom.core.errors import InputError, Unreadable
@@ -28,48 +22,15 @@ from genloom.data.records import open_table
 from genloom.data.sources import found, is_text, open_text
 from genloom.data.texts import Shelf, Unusable, Wishes, shelved, spread
 from genloom.data.tree import arrange, folder_digest, walk
-from genloom.data.vocabulary import FIRST
 
 LISTS = frozenset({".smi", ".smiles", ".ism", ".can"})
 STRUCTURES = frozenset({".sdf", ".sd", ".mol"})
 TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"})
 COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "smile", "structure_smiles", "mol_smiles")
-TOKEN = re.compile(r"\[[^\[\]]*\]|Br|Cl|%\d\d|%\(\d+\)|.", re.DOTALL)
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # as a token; part of no SMILES, so that what holds it is invalid
 
 # What a SMILES is made of; and what a word or a number does not have.
 _FORM = re.compile(r"(?:\[[^\[\]\s]{1,16}\]|Br|Cl|[BCNOPSFI]|[bcnops]|[()=#$:/\\.+\-@%\d*~])+")
 _SIGNS = re.compile(r"[()=#\[\]]|[bcnops]\d|[CNOS]{3}")
-
-
-class Atoms:
-    """Every token of the training SMILES or SELFIES: an atom, a bond, a branch, the number of a ring."""
-
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self.tokens = tuple(tokens)
-        self.unk = FIRST
-        self._ids = {t: i for i, t in enumerate(self.tokens, FIRST + 1)}
-
-    @property
-    def size(self) -> int:
-        return FIRST + 1 + len(self.tokens)
-
-    def encode(self, tokens: Iterable[str]) -> NDArray[np.int64]:
-        """int64 [T]."""
-        return np.array([self._ids.get(t, self.unk) for t in tokens], dtype=np.int64)
-
-    def decode(self, ids: NDArray[np.int64]) -> list[str]:
-        """[T] tokens; UNKNOWN for one that is not known."""
-        return [self.tokens[i - FIRST - 1] if i > FIRST else UNKNOWN for i in ids.tolist() if i >= FIRST]
-
-    def unknown(self, tokens: Iterable[str]) -> list[str]:
-        """Those that it does not hold, each once, in order."""
-        return [t for t in dict.fromkeys(tokens) if t not in self._ids]
-
-
-def tokenize(smiles: str) -> list[str]:
-    """The tokens of a SMILES; together exactly the text, whatever it is."""
-    return TOKEN.findall(smiles)
 
 
 def looks_like_smiles(lines: Iterable[str]) -> bool:
@@ -92,61 +53,6 @@ def recognised(name: str, head: bytes) -> bool:
         cells = next(csv.reader([top], delimiter="\t" if ending == ".tsv" else max(",;\t|", key=top.count)), [])
         return any(c.strip().lower() in COLUMNS for c in cells)
     return ending in ("", ".txt", ".text") and looks_like_smiles(lines)
-
-
-# -- grammar ---------------------------------------------------------------------------------------------------
-
-_KINDS = ("start", "atom", "bond", "open", "close", "ring", "dot", "end", "never")
-_FOLLOWS = {
-    "start": "atom",
-    "atom": "atom bond open close ring dot end",
-    "bond": "atom ring",
-    "open": "atom bond",
-    "close": "atom bond open close dot end",
-    "ring": "atom bond open close ring dot end",
-    "dot": "atom",
-}
-
-
-def _kind(token: str) -> str:
-    if token in ("(", ")", "."):
-        return {"(": "open", ")": "close", ".": "dot"}[token]
-    if token.isdigit() or token.startswith("%"):
-        return "ring"
-    return "bond" if token in ("-", "=", "#", ":", "$", "/", "\\", "~") else "atom"
-
-
-class Balanced:
-    """A guide that keeps SMILES well formed: every branch and ring that is opened is closed before the end, and bonds
-    and rings stand where they may. Valences and aromaticity are left to the model."""
-
-    def __init__(self, vocabulary: Atoms, bos: int, eos: int) -> None:
-        names = ["never"] * (vocabulary.size - len(vocabulary.tokens)) + [_kind(t) for t in vocabulary.tokens]
-        names[bos], names[eos] = "start", "end"
-        self.eos = eos
-        self.kinds = torch.tensor([_KINDS.index(n) for n in names])
-        follows = torch.zeros(len(_KINDS), len(_KINDS), dtype=torch.bool)
-        for name, after in _FOLLOWS.items():
-            follows[_KINDS.index(name), [_KINDS.index(k) for k in after.split()]] = True
-        self.follows = follows[:, self.kinds]  # [kinds, V]
-        self.rings = self.kinds == _KINDS.index("ring")
-
-    def allowed(self, tokens: Tensor) -> Tensor:
-        """bool [B, V] after tokens [B, t]."""
-        kinds = self.kinds[tokens.cpu()]
-        out = self.follows[kinds[:, -1]].clone()
-        depth = (kinds == _KINDS.index("open")).sum(1) - (kinds == _KINDS.index("close")).sum(1)
-        used = torch.zeros(len(tokens), len(self.kinds), dtype=torch.long)
-        used.scatter_add_(1, tokens.cpu(), torch.ones_like(kinds))
-        open_rings = (used % 2 == 1) & self.rings
-        out[:, self.kinds == _KINDS.index("close")] &= (depth > 0)[:, None]
-        out[:, self.eos] &= (depth == 0) & ~open_rings.any(1)
-        last_ring = kinds[:, -1] == _KINDS.index("ring")  # a ring of one atom is none
-        out[last_ring, tokens.cpu()[last_ring, -1]] = False
-        return out.to(tokens.device)
-
-    def finished(self, tokens: Tensor) -> None:
-        return None
 
 
 # -- opening ---------------------------------------------------------------------------------------------------

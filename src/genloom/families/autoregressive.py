@@ -132,7 +132,8 @@ class Autoregressive(Family):
             self.tokens, self.context = self.tokenizer.spec, self.tokenizer.spec.length
         else:
             self.tokens, self.context, self.exact = spec, config.context, True
-        self.recurrent, self.whole = config.recurrent, self.tokenizer is not None or condition.source is not None
+        self.recurrent = config.recurrent
+        self.whole = self.tokenizer is not None or condition.source is not None or config.places
         self.stride = 0 if self.recurrent else max(1, self.context // 2)
         # Two more tokens than the data's where gaps are learned: "here is a gap", "now fill it".
         self.hole, self.fill = self.tokens.vocab, self.tokens.vocab + 1

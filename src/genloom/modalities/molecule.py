@@ -24,8 +24,9 @@ from genloom.core.modality import Fingerprint, Modality, OwnFigure, Score
 from genloom.core.rng import Rng, derive
 from genloom.core.spec import Tokens
 from genloom.data import encoding, molecules
+from genloom.data.atoms import AROMATIC, Atoms, Balanced, marked, plain, tokenize
 from genloom.data.items import Source, count
-from genloom.data.smiles import LISTS, STRUCTURES, TABLES, Atoms, Balanced, open_molecules, recognised, tokenize
+from genloom.data.smiles import LISTS, STRUCTURES, TABLES, open_molecules, recognised
 from genloom.data.vocabulary import BOS, EOS, PAD
 from genloom.metrics.molecules import fingerprints, nearest
 from genloom.metrics.moses import moses
@@ -37,8 +38,16 @@ MOST_DRAWN = 64  # molecules of one SVG
 class MoleculeConfig(Settings):
     """How files become molecules, and molecules tokens."""
 
-    notation: Literal["smiles", "selfies"] = setting(
-        "smiles", "smiles, or selfies, in which every sequence is a molecule."
+    notation: Literal["smiles", "kekule", "selfies"] = setting(
+        "smiles",
+        "smiles; kekule, SMILES with single and double bonds in aromatic rings, where hydrogens need not be told; or "
+        "selfies, in which every sequence is a molecule.",
+    )
+    pieces: int = setting(
+        200,
+        "Tokens and pieces of several tokens that often stand together, as many in all; each is one symbol. 0: no "
+        "pieces.",
+        ge=0,
     )
     augment: bool = setting(False, "Write each molecule from another atom every time it is seen (randomised SMILES).")
     salts: Literal["keep", "largest"] = setting(
@@ -54,7 +63,7 @@ class MoleculeConfig(Settings):
 
 
 class Molecule(Modality[str]):
-    """A molecule as int64 [T]: bos, atoms, bonds, branches and rings, eos."""
+    """A molecule as int64 [T]: bos, pieces of atoms, bonds, branches and rings, eos."""
 
     Config = MoleculeConfig
     forms = (Tokens,)
@@ -112,23 +121,23 @@ class Molecule(Modality[str]):
     def fit(cls, config: Settings, train: Iterable[str]) -> Self:
         """The tokens of the training molecules; with randomised SMILES also those of two other spellings of each."""
         assert isinstance(config, MoleculeConfig)
-        tokens: set[str] = set()
-        longest = n = salts = isotopes = 0
+        spellings = list[list[str]]()
+        n = salts = isotopes = 0
         for smiles in train:
             n += 1
-            spellings = [smiles]
+            spellings.append(_tokens(smiles, config))
             if config.augment:
-                spellings += [molecules.randomised(smiles, derive(k, smiles)) for k in range(2)]
-            for spelling in spellings:
-                own = _tokens(spelling, config)
-                tokens.update(own)
-                longest = max(longest, len(own))
+                kekule = config.notation == "kekule"
+                other = [molecules.randomised(smiles, derive(k, smiles), kekule) for k in range(2)]
+                spellings += [marked(tokenize(text)) if kekule else _tokens(text, config) for text in other]
             salts += "." in smiles
             isotopes += any(t[0] == "[" and t[1:2].isdigit() for t in tokenize(smiles))
         if not n:
             raise InputError("there is no molecule to learn from")
+        vocabulary = Atoms.learnt(spellings, config.pieces)
+        longest = max(len(vocabulary.encode(own)) for own in spellings)
         length = 2 + (round(ROOM * longest) if config.augment else longest)
-        return cls(config, Atoms(sorted(tokens)), length, tuple(_notices(config, salts, isotopes)))
+        return cls(config, vocabulary, length, tuple(_notices(config, salts, isotopes)))
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
@@ -138,11 +147,14 @@ class Molecule(Modality[str]):
         return torch.from_numpy(np.concatenate([[BOS], ids, [EOS]]))
 
     def decode(self, x: Tensor) -> str:
-        """The SMILES up to the first eos, as it was generated. Of SELFIES the canonical one."""
+        """The SMILES up to the first eos, as it was generated. Of SELFIES and Kekulé structures the canonical one,
+        where they are molecules."""
         ids = x.detach().cpu().numpy().astype(np.int64)
         ended = np.flatnonzero(ids == EOS)
         text = "".join(self.vocabulary.decode(ids[: ended[0]] if len(ended) else ids))
-        return _from_selfies(text) if self.config.notation == "selfies" else text
+        if self.config.notation == "smiles":
+            return text
+        return molecules.respelt(_from_selfies(text) if self.config.notation == "selfies" else text)
 
     def augment(self, x: Tensor, rng: Rng) -> Tensor:
         """Every whole molecule of each row [T] written from another atom. What follows it moves; what passes the row's
@@ -169,10 +181,16 @@ class Molecule(Modality[str]):
 
     def _other(self, ids: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Another spelling of a molecule with bos and eos; the same where it would hold tokens that are not known."""
-        spelling = tokenize(molecules.randomised("".join(self.vocabulary.decode(ids)), seed))
-        if self.vocabulary.unknown(spelling) or len(spelling) + 2 > self.spec.length:
+        text = molecules.randomised("".join(self.vocabulary.decode(ids)), seed, self._kekule)
+        spelling = marked(tokenize(text))
+        other = self.vocabulary.encode(spelling)
+        if self.vocabulary.unknown(spelling) or len(other) + 2 > self.spec.length:
             return ids
-        return np.concatenate([[BOS], self.vocabulary.encode(spelling), [EOS]])
+        return np.concatenate([[BOS], other, [EOS]])
+
+    @property
+    def _kekule(self) -> bool:
+        return self.config.notation == "kekule"
 
     @property
     def unknown(self) -> int:
@@ -184,7 +202,12 @@ class Molecule(Modality[str]):
         grow outward. Raises InputError naming what is unknown."""
         if self.config.notation == "selfies" and text:
             raise InputError("a model of SELFIES cannot be given a beginning; train it with modality.notation=smiles")
-        tokens = tokenize(molecules.opened(text) if "*" in text else text)
+        if self._kekule and "*" not in text and any(map(AROMATIC.match, tokenize(text))):
+            raise InputError(
+                "a model of Kekulé structures takes a beginning with single and double bonds (C1=CC=CC=C1), or a core "
+                "with its open place (*), which it writes so itself"
+            )
+        tokens = marked(tokenize(molecules.opened(text, self._kekule) if "*" in text else text))
         missing = self.vocabulary.unknown(tokens)
         if missing:
             raise InputError(f"the model does not know {missing[0]!r}: no molecule that it was trained on has it")
@@ -192,12 +215,12 @@ class Molecule(Modality[str]):
 
     def grammar(self) -> Guide | None:
         """None unless asked for: then validity is the model's own."""
-        asked = self.config.grammar and self.config.notation == "smiles"
+        asked = self.config.grammar and self.config.notation != "selfies"
         return Balanced(self.vocabulary, BOS, EOS) if asked else None
 
     def units(self, example: str) -> list[str]:
         """Atoms, bonds, branches and rings."""
-        return _tokens(example, self.config)
+        return [plain(t) for t in _tokens(example, self.config)]
 
     def sizes(self, example: str) -> dict[str, int]:
         """Characters of the SMILES, and its bytes."""
@@ -287,11 +310,12 @@ class Molecule(Modality[str]):
             "config": self.config.model_dump(mode="json"),
             "length": self.spec.length,
             "tokens": list(self.vocabulary.tokens),
+            "merges": self.vocabulary.merges,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(MoleculeConfig(**state["config"]), Atoms(state["tokens"]), state["length"])
+        return cls(MoleculeConfig(**state["config"]), Atoms(state["tokens"], state["merges"]), state["length"])
 
 
 def _columns(n: int) -> int:
@@ -336,9 +360,9 @@ def _selfies() -> Any:
 
 
 def _tokens(smiles: str, config: MoleculeConfig) -> list[str]:
-    if config.notation == "smiles":
-        return tokenize(smiles)
-    return list(_selfies().split_selfies(_as_selfies(smiles)))
+    if config.notation == "selfies":
+        return list(_selfies().split_selfies(_as_selfies(smiles)))
+    return marked(tokenize(molecules.kekulised(smiles) if config.notation == "kekule" else smiles))
 
 
 def _as_selfies(smiles: str) -> str:
@@ -352,7 +376,6 @@ def _as_selfies(smiles: str) -> str:
 def _from_selfies(text: str) -> str:
     selfies = _selfies()
     try:
-        smiles = str(selfies.decoder(text))
-        return molecules.read_smiles(smiles, molecules.Reading(atoms=10**6))
-    except (selfies.DecoderError, Unreadable):
+        return str(selfies.decoder(text))
+    except selfies.DecoderError:
         return text

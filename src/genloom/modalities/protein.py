@@ -1,12 +1,14 @@
-"""Proteins as Tokens, a residue each.
+"""Proteins as Tokens, a residue each; of alignments a column each, then the insertions.
 
-An example is a str of one-letter residues; X is one that is not known. Samples hold the twenty alone.
+An example is a str of one-letter residues, or a row of an alignment as in a3m; X is a residue that is not known.
+Samples hold the twenty alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,13 +21,15 @@ from torch import Tensor
 from genloom.core.config import DataConfig, Settings, setting
 from genloom.core.errors import InputError, Unreadable
 from genloom.core.files import Finish, as_is, write_atomic
+from genloom.core.guide import Guide
 from genloom.core.modality import Fingerprint, Modality, OwnFigure
 from genloom.core.spec import Tokens
-from genloom.data import encoding, fasta
+from genloom.data import alignment, encoding, fasta
+from genloom.data.alignment import bare
 from genloom.data.fasta import RESIDUES
 from genloom.data.items import Source, count
 from genloom.data.vocabulary import BOS, EOS, FIRST, PAD
-from genloom.metrics.proteins import protein_figures
+from genloom.metrics.proteins import aligned, nearest, protein_figures
 from genloom.nets.esmfold import Folder, configured
 
 UNKNOWN = FIRST + len(RESIDUES)  # X
@@ -39,12 +43,18 @@ COLOURS = {
 }  # fmt: skip
 
 
+Measure = Callable[[Sequence[Any], Sequence[Any]], Any]
+
+
 class ProteinConfig(Settings):
     """How files become proteins."""
 
     length: int = setting(1000, "Most residues of a protein; longer ones are left out.", unit="residues", ge=5)
     properties: tuple[Literal["length"], ...] = setting(
         ("length",), "Numbers that samples can be asked for: length, or [] for none."
+    )
+    aligned: bool | None = setting(
+        None, "Learn rows of alignments (a3m), column by column; None: where all files are alignments."
     )
 
 
@@ -71,18 +81,23 @@ class Protein(Modality[str]):
     forms = (Tokens,)
     extensions = fasta.EXTENSIONS
 
-    def __init__(self, config: ProteinConfig, longest: int, notices: tuple[str, ...] = ()) -> None:
-        """longest: residues of the longest training example."""
+    def __init__(
+        self, config: ProteinConfig, longest: int, families: Sequence[str] = (), notices: tuple[str, ...] = ()
+    ) -> None:
+        """longest: tokens of the longest training example. families: of alignments the consensus of each."""
         self.config: ProteinConfig = config
-        self.longest, self.notices = longest, notices
-        self.spec: Tokens = Tokens(2 + longest, UNKNOWN + 1, PAD, BOS, EOS, False)
+        self.longest, self.families, self.notices = longest, tuple(families), notices
+        self.spec: Tokens = Tokens(2 + longest, alignment.SIZE if families else UNKNOWN + 1, PAD, BOS, EOS, False)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     @classmethod
     def open(cls, data: Any, config: Settings, where: DataConfig) -> Source:
         """The source of `data`. Raises InputError, also for a missing package."""
-        return fasta.open_proteins(data, where)
+        source = fasta.open_proteins(data, where)
+        if getattr(config, "aligned", None) is None:
+            return source
+        return replace(source, load=lambda: replace(source.load(), chosen={}))
 
     @classmethod
     def recognises(cls, name: str, head: bytes) -> bool:
@@ -101,71 +116,96 @@ class Protein(Modality[str]):
             if len(found) > 1:
                 raise Unreadable(f"it holds {len(found)} sequences; give one")
             text = found[0][1]
-        return fasta.residues_of(text, config.length)
+        return (fasta.row_of if config.aligned else fasta.residues_of)(text, config.length)
 
     @classmethod
     def fingerprint(cls, example: str) -> Fingerprint:
-        return Fingerprint(hashlib.blake2b(example.encode(), digest_size=16).digest())
+        return Fingerprint(hashlib.blake2b(bare(example).encode(), digest_size=16).digest())
 
     @classmethod
     def fit(cls, config: Settings, train: Iterable[str]) -> Self:
-        """The length of the longest."""
+        """The length of the longest, and of alignments the consensus of each."""
         assert isinstance(config, ProteinConfig)
-        longest = n = unknown = 0
-        for example in train:
-            n, longest, unknown = n + 1, max(longest, len(example)), unknown + example.count("X")
-        if not n:
+        rows = list(train)
+        if not rows:
             raise InputError("there is no protein to learn from")
-        notice = f"{count(unknown, 'residue')} of the training sequences are unknown (X); samples have none"
-        return cls(config, longest, (notice,) if unknown else ())
+        notices = []
+        unknown = sum(row.upper().count("X") for row in rows)
+        if unknown:
+            notices.append(f"{count(unknown, 'residue')} of the training sequences are unknown (X); samples have none")
+        if not config.aligned:
+            return cls(config, max(map(len, rows)), (), tuple(notices))
+        families = alignment.consensus(rows)
+        widths = ", ".join(str(len(f)) for f in families)
+        notices.append(
+            f"alignments of {widths} columns are learnt column by column, then insertions (modality.aligned=false: "
+            "the sequences alone)"
+        )
+        return cls(config, max(len(alignment.encode(row)) for row in rows), families, tuple(notices))
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
     def encode(self, example: str) -> Tensor:
-        """int64 [T]. Raises InputError for a letter that is no residue."""
-        return torch.tensor([BOS, *self._ids(example), EOS])
+        """int64 [T]. A sequence that is no row of a known alignment is aligned to the one that it resembles most.
+        Raises InputError for a letter that is no residue."""
+        if not self.families:
+            return torch.tensor([BOS, *self._ids(example), EOS])
+        if len(alignment.columns_of(example)) not in map(len, self.families):
+            sequence = bare(example)
+            family = self.families[nearest(sequence, self.families, 1)[0]]
+            example = alignment.laid(sequence, [place for place, _ in aligned(family, sequence)], len(family))
+        return torch.tensor([BOS, *alignment.encode(example), EOS])
 
     def _ids(self, text: str) -> list[int]:
-        ids = [UNKNOWN if c == "X" else FIRST + RESIDUES.find(c) for c in text]
-        wrong = [c for c, i in zip(text, ids, strict=True) if i < FIRST]
+        letters = alignment.COLUMN if self.families else RESIDUES + "X"
+        wrong = [c for c in text if c not in letters]
         if wrong:
             raise InputError(f"{wrong[0]!r} is no residue: a protein is written in {RESIDUES}")
-        return ids
+        return [FIRST + letters.index(c) for c in text]
 
     def decode(self, x: Tensor) -> str:
         ids = x.detach().cpu().numpy().astype(np.int64)
         ended = np.flatnonzero(ids == EOS)
-        ids = ids[: ended[0]] if len(ended) else ids
-        return "".join((RESIDUES + "X")[i - FIRST] for i in ids.tolist() if FIRST <= i <= UNKNOWN)
+        found = (ids[: ended[0]] if len(ended) else ids).tolist()
+        if self.families:
+            return alignment.decode(found)
+        return "".join((RESIDUES + "X")[i - FIRST] for i in found if FIRST <= i <= UNKNOWN)
 
-    def grammar(self) -> Twenty:
-        return Twenty(self.spec.vocab)
+    def grammar(self) -> Guide:
+        return alignment.Rows({len(f) for f in self.families}) if self.families else Twenty(self.spec.vocab)
 
     def prompt(self, text: str) -> list[int]:
-        """The residues that a sample begins (or ends) with."""
+        """The residues that a sample begins (or ends) with; of alignments the columns, where - is a gap."""
         return self._ids("".join(text.split()).upper())
 
     def gap(self, before: int, after: int) -> int:
-        """Residues of a gap where nobody says: GAP, fewer where the longest training example would be passed."""
-        return max(1, min(GAP, self.longest - before - after))
+        """Residues of a gap where nobody says: GAP, fewer where the longest training example would be passed; of
+        alignments as many columns as the widest one lacks."""
+        room = (max(map(len, self.families)) if self.families else self.longest) - before - after
+        return max(1, room if self.families else min(GAP, room))
 
     def units(self, example: str) -> list[str]:
         """The residues."""
-        return list(example)
+        return list(bare(example))
 
     def sizes(self, example: str) -> dict[str, int]:
-        return {"residue": len(example)}
+        return {"residue": len(bare(example))}
 
     # -- what people look at -----------------------------------------------------------------------------------------
 
     def write(self, examples: Sequence[str], folder: Path, names: Sequence[str], finish: Finish = as_is) -> list[Path]:
-        """NAME.fasta of each; of several also all in proteins.fasta. Where $GENLOOM_ESMFOLD says where its weights are,
-        also NAME.pdb, the structure with its confidence. Raises InputError for weights that are not there."""
+        """NAME.fasta of each; of several also all in proteins.fasta, and of rows in proteins.a3m. Where
+        $GENLOOM_ESMFOLD says where its weights are, also NAME.pdb, the structure with its confidence. Raises InputError
+        for weights that are not there."""
         folder.mkdir(parents=True, exist_ok=True)
+        rows, examples = examples, [bare(e) for e in examples]
         titles = [f"{name} length={len(example)}" for name, example in zip(names, examples, strict=True)]
         files = [(folder / f"{n}.fasta", _record(t, e)) for n, t, e in zip(names, titles, examples, strict=True)]
         if len(names) > 1:
             files.append((folder / "proteins.fasta", "".join(map(_record, titles, examples))))
+            if self.families:
+                together = "".join(f">{t}\n{row}\n" for t, row in zip(titles, rows, strict=True))
+                files.append((folder / "proteins.a3m", together))
         if self._folder is not None:
             for name, example in zip(names, examples, strict=True):
                 structure = self._folder(example)
@@ -181,9 +221,12 @@ class Protein(Modality[str]):
         return None if name is None else Folder.load(name)
 
     def show(self, examples: Sequence[str], columns: int | None = None) -> Image.Image:
-        """The sequences one under the other, coloured by the kinds of their residues."""
+        """The sequences one under the other, coloured by the kinds of their residues; of rows the columns."""
         if not examples:
             raise InputError("there is no protein to show")
+        sizes = [len(bare(e)) for e in examples]
+        if self.families:
+            examples = [alignment.columns_of(e) for e in examples]
         wide = max(20, min(WRAPPED, max(map(len, examples))))
         blocks = [[e[i : i + wide] for i in range(0, max(1, len(e)), wide)] for e in examples]
         margin = 46
@@ -192,8 +235,8 @@ class Protein(Modality[str]):
         draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=11)
         fills = {c: colour for letters, colour in COLOURS.items() for c in letters}
         y = 8
-        for example, lines in zip(examples, blocks, strict=True):
-            draw.text((margin - 8, y + HIGH / 2), str(len(example)), "#667085", font, anchor="rm")
+        for size, lines in zip(sizes, blocks, strict=True):
+            draw.text((margin - 8, y + HIGH / 2), str(size), "#667085", font, anchor="rm")
             for line in lines:
                 for x, c in enumerate(line):
                     left = margin + CELL * x
@@ -209,19 +252,26 @@ class Protein(Modality[str]):
         return self.config.properties
 
     def properties(self, example: str) -> Mapping[str, float]:
-        return {"length": float(len(example))}
+        return {"length": float(len(bare(example)))}
 
     def figures(self) -> Mapping[str, OwnFigure]:
-        return protein_figures()
+        return {name: replace(f, measure=_of_sequences(f.measure)) for name, f in protein_figures().items()}
 
     # -- state -------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        return {"config": self.config.model_dump(mode="json"), "longest": self.longest}
+        return {"config": self.config.model_dump(mode="json"), "longest": self.longest, "families": self.families}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(ProteinConfig(**state["config"]), state["longest"])
+        return cls(ProteinConfig(**state["config"]), state["longest"], state["families"])
+
+
+def _of_sequences(
+    measure: Callable[[Sequence[Any], Sequence[Any]], Any],
+) -> Callable[[Sequence[str], Sequence[str]], Any]:
+    """A figure of sequences, of examples that may be rows."""
+    return lambda a, b: measure([bare(e) for e in a], [bare(e) for e in b])
 
 
 def _record(title: str, sequence: str) -> str:

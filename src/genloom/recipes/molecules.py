@@ -1,4 +1,4 @@
-"""Drug-like molecules as SMILES, atom by atom."""
+"""Drug-like molecules as SMILES, piece by piece: a small transformer that sees whole molecules."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT = {"data": "zinc", "time": "900 s on 2 CPU cores"}
+EXPECT = {
+    "data": "zinc",
+    "time": "15 min",
+    "score": "not measured at full length; after 60 s of one core 53% of samples valid, 71% at temperature 0.9",
+}
+CONTEXT = 256  # tokens of the longest molecule that it takes
 
 
 def recipe() -> dict[str, Any]:
     return {
         "model": "autoregressive",
         "kind": "molecule",
-        "family": {"cell": "lstm", "width": 96, "hidden": 384, "context": 64, "ngrams": 3, "dropout": 0.1},
-        "train": {"budget": 900.0, "batch": 16},
+        "modality": {"notation": "kekule"},
+        "family": {"width": 128, "depth": 4, "context": CONTEXT, "places": True, "ngrams": 2, "dropout": 0.1},
+        "train": {"budget": 900.0, "batch": 64},
     }
 
 
 def suits(prepared: Prepared) -> bool:
-    return "notation" in prepared.modality.config.model_dump()
+    from genloom.modalities.molecule import Molecule
+
+    return isinstance(prepared.modality, Molecule) and prepared.modality.spec.length <= CONTEXT

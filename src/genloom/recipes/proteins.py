@@ -15,14 +15,18 @@ EXPECT = {
 }
 
 
+CONTEXT = 384  # tokens of the longest protein that it takes
+
+
 def recipe() -> dict[str, Any]:
     return {
         "model": "autoregressive",
         "kind": "protein",
-        # Near relatives of training sequences are told best by counts of up to 7 residues, distant ones by the network.
+        # Places are the columns of alignments. Near relatives of training sequences are told best by counts of up to 7
+        # residues, distant ones by the network.
         "family": {
-            "width": 96, "depth": 3, "context": 160, "ngrams": 3, "ngram_rows": 2**13, "infill": 0.1, "counts": 0.4,
-            "count_order": 7,
+            "width": 96, "depth": 3, "context": CONTEXT, "places": True, "ngrams": 3, "ngram_rows": 2**13,
+            "infill": 0.1, "counts": 0.3, "count_order": 7,
         },
         "train": {"budget": 900.0, "batch": 16},
     }  # fmt: skip
@@ -31,4 +35,4 @@ def recipe() -> dict[str, Any]:
 def suits(prepared: Prepared) -> bool:
     from genloom.modalities.protein import Protein
 
-    return isinstance(prepared.modality, Protein)
+    return isinstance(prepared.modality, Protein) and prepared.modality.spec.length + 2 <= CONTEXT

@@ -1,0 +1,138 @@
+"""Held-out members of five protein families beside position-wise profiles; scores of mutants beside measured fitness.
+
+Trains the recipe on the named set `protein-families` and tells the perplexity per residue of its test members: all nats
+of a sequence (with gaps, insertions and its end, where rows of alignments are learnt) over its residues. Beside it
+stand profiles of the training members: that of genloom's figures, made by aligning, and one counted here in the columns
+of the alignments, which pays nothing for gaps and insertions. Then the mutants of a beta-lactamase are scored without
+having learnt from any (`genloom score`); none of the families is related to it.
+
+    python benchmarks/proteins.py beta-lactamase.fasta --budget 15m --clock cpu --threads 1 \\
+        --out benchmarks/results/proteins.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from records import command, machine
+from scipy.stats import spearmanr
+
+import genloom
+from genloom.core.config import parse_sets
+from genloom.progress import watcher
+
+RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+PSEUDO = 5.0  # residues of the background added to each column
+
+
+def columns(row: str) -> str:
+    return "".join(c for c in row if not c.islower())
+
+
+def counted(training: Mapping[str, Sequence[str]], test: Mapping[str, Sequence[str]]) -> float:
+    """Perplexity per residue of profiles in the columns of the alignments; insertions by their frequencies in all."""
+    letters = "".join(c for rows in training.values() for row in rows for c in row.upper() if c in RESIDUES)
+    background = np.array([letters.count(r) for r in RESIDUES], float) / len(letters)
+    nats, n = 0.0, 0
+    for family, rows in test.items():
+        held = [columns(row) for row in training[family]]
+        table = np.array([[sum(row[i] == r for row in held) for r in RESIDUES] for i in range(len(held[0]))], float)
+        table = (table + PSEUDO * background) / (table.sum(1, keepdims=True) + PSEUDO)
+        for row in rows:
+            found = [table[i][RESIDUES.index(c)] for i, c in enumerate(columns(row)) if c in RESIDUES]
+            found += [background[RESIDUES.index(c.upper())] for c in row if c.islower() and c != "x"]
+            nats, n = nats - float(np.log(found).sum()), n + len(found)
+    return math.exp(nats / n)
+
+
+def members(run: Any, split: Any) -> dict[str, list[str]]:
+    """The rows of each family."""
+    out: dict[str, list[str]] = defaultdict(list)
+    for batch in split.batches(64):
+        for x, label in zip(batch.x, batch.condition.label.tolist(), strict=True):
+            out[run.classes[label]].append(run.modality.decode(x))
+    return out
+
+
+def perplexities(run: Any, split: Any, rows: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Per residue, of all and of each family; given the family and the length."""
+    nats: dict[str, float] = defaultdict(float)
+    for batch in split.batches(16):
+        told = run.family.surprise(batch.x, batch.condition.only(run.family.honours() - {"known"})).sum(1)
+        for label, value in zip(batch.condition.label.tolist(), told.tolist(), strict=True):
+            nats[run.classes[label]] += value
+    sizes = {f: sum(c.upper() in RESIDUES + "X" for row in found for c in row) for f, found in rows.items()}
+    out = {f: math.exp(nats[f] / sizes[f]) for f in sorted(rows)}
+    return {"all": math.exp(sum(nats.values()) / sum(sizes.values())), **out}
+
+
+def scored(run: Path, variants: Path) -> dict[str, Any]:
+    """`genloom score`, and Spearman's correlation once more by scipy."""
+    line = [sys.executable, "-m", "genloom", "score", str(run), str(variants), "--json"]
+    told = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    both = [(v["log_likelihood"], v["measured"]) for v in told["variants"] if v["measured"] is not None]
+    again = spearmanr(*np.array(both).T).statistic
+    return {
+        "scored": told["scored"], "measured": told["measured"], "spearman": round(told["spearman"], 4),
+        "interval": [round(v, 4) for v in told["interval"]], "spearman_by_scipy": round(float(again), 4),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", type=Path, help="P62593.fasta, mutants with their fitness in the titles")
+    parser.add_argument("--budget", default=None, help="training time; the recipe's if not given")
+    parser.add_argument("--recipe", default="proteins")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    if given.clock == "cpu":
+        time.perf_counter = time.process_time
+    folder = given.run or Path(tempfile.mkdtemp()) / "run"
+    if not (folder / "model.safetensors").exists():
+        with watcher() as progress:
+            genloom.train(
+                "protein-families", recipe=given.recipe, budget=given.budget, seed=given.seed,
+                settings=parse_sets(given.set), out=folder, observers=[progress], notify=progress.notice,
+            )  # fmt: skip
+    run = genloom.load(folder)
+    data = run.data()
+    test, training = members(run, data.test), members(run, data.train)
+    profile = run.modality.figures()["profile_perplexity"]
+    every = [[row for rows in side.values() for row in rows] for side in (test, training)]
+    result: dict[str, Any] = {
+        "command": command("proteins.py", sys.argv[1:]), **machine("biopython"), "seed": given.seed,
+        "clock": given.clock, "precision": run.manifest["precision"], "parameters": run.manifest["parameters"],
+        "proteins": run.manifest["data"]["train"], "steps": run.manifest["steps"],
+        "train_seconds": run.manifest["seconds"], "test_members": len(every[0]),
+        "perplexity_per_residue": {k: round(v, 3) for k, v in perplexities(run, data.test, test).items()},
+        "of_profile_by_aligning": round(float(profile.measure(*every)), 3),
+        "of_profile_in_columns": round(counted(training, test), 3),
+        "beta_lactamase": scored(folder, given.variants),
+    }  # fmt: skip
+    text = json.dumps(result, indent=1)
+    print(text)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
