@@ -72,10 +72,11 @@ class RowHead(nn.Module):
         super().__init__()
         self.spec, self.components = spec, components
         self.sizes = [s.levels if s.head == "category" else 3 * components for s in spec.spans]
-        self.outputs = edge(nn.Linear(width, sum(self.sizes)))
+        outputs = nn.Linear(width, sum(self.sizes))
         with torch.no_grad():  # components side by side, all levels alike
             start = torch.cat([_started(s.head == "category", n) for s, n in zip(spec.spans, self.sizes, strict=True)])
-            self.outputs.bias.copy_(start)
+            outputs.bias.copy_(start)
+        self.outputs = edge(outputs)
 
     def forward(self, h: Tensor) -> RowLikelihood:
         return RowLikelihood(self.spec, self.outputs(h).float().split(self.sizes, 1))
