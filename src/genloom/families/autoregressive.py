@@ -132,6 +132,8 @@ class Autoregressive(Family):
             self.tokens, self.context = self.tokenizer.spec, self.tokenizer.spec.length
         else:
             self.tokens, self.context, self.exact = spec, config.context, True
+            if config.places:
+                self.context = max(self.context, spec.length + (2 if config.infill else 0))
         self.recurrent = config.recurrent
         self.whole = self.tokenizer is not None or condition.source is not None or config.places
         self.stride = 0 if self.recurrent else max(1, self.context // 2)

@@ -41,7 +41,7 @@ class Architecture(Settings):
     places: bool = setting(
         False,
         "Learn from whole examples, and give every place in them an embedding of its own: for examples of like length "
-        "whose places correspond, as in alignments. family.context must hold them.",
+        "whose places correspond, as in alignments. family.context grows to the longest of them.",
     )
     softcap: float = setting(0.0, "Largest absolute logit, by a smooth bound; 0 for none.", ge=0)
     tied: bool = setting(False, "Use the embedding of tokens for the output too (transformers).")
@@ -68,9 +68,6 @@ def build(
     """
     # What is asked of a source is often the next place in it: a transformer must know its own.
     places = context if config.places or (condition.source is not None and not config.recurrent) else 0
-    if config.places and tokens.length + marks > context:
-        needed = f"{tokens.length + marks} tokens, as long as the longest example"
-        raise InputError(f"family.places needs a family.context of {needed}; it is {context}")
     inputs = Inputs(
         tokens.vocab + marks, config.width, ngrams=config.ngrams or (4 if tokenizer is None else 1),
         rows=config.ngram_rows, classes=len(condition.classes), properties=len(condition.properties),
