@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--samples", type=int, default=77, help="pieces to sample")
     parser.add_argument("--limit", type=int, help="test pieces to harmonise, fewer for a quick look")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of harmonising and sampling")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
     parser.add_argument("--out", type=Path)
@@ -240,14 +241,19 @@ def main() -> None:
     run.modality.config = run.modality.config.model_copy(update={"sound": False, "picture": False})
     pieces = read(given.data)
     test, valid, train = pieces["test"], pieces["valid"], pieces["train"]
+    options = {"temperature": given.temperature}
     with tempfile.TemporaryDirectory() as kept:
         begin = time.perf_counter()
         harmonised = written(
-            run, [run.complete(p.tolist(), "1", seed=given.seed + i)[0] for i, p in enumerate(test[: given.limit])],
+            run,
+            [
+                run.complete(p.tolist(), "1", seed=given.seed + i, options=options)[0]
+                for i, p in enumerate(test[: given.limit])
+            ],
             Path(kept) / "harmonised",
         )  # fmt: skip
         seconds = time.perf_counter() - begin
-        sampled = written(run, run.sample(given.samples, seed=given.seed), Path(kept) / "sampled")
+        sampled = written(run, run.sample(given.samples, seed=given.seed, options=options), Path(kept) / "sampled")
     own = [p for p in harmonised if p is not None]
     free = [p for p in sampled if p is not None]
     sopranos = [
@@ -259,9 +265,10 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": command("chorales.py", sys.argv[1:]), **machine("symusic"),
         "precision": run.manifest["precision"], "seed": given.seed, "clock": given.clock,
+        "temperature": given.temperature,
         "parameters": run.manifest["parameters"], "steps": run.manifest["steps"],
         "train_seconds": run.manifest["seconds"],
-        "nats_of_a_validation_piece": [round(r["logs"]["validation"], 1) for r in losses],
+        "nats_of_a_validation_token": [round(r["logs"]["validation"], 4) for r in losses],
         "test": nats(run, test),
         "valid": nats(run, valid),
         "references": {

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genloom.data.prepare import Prepared
 
-EXPECT = {"data": "jsb-chorales", "time": "20 min on 2 CPU cores"}
+EXPECT = {
+    "data": "jsb-chorales",
+    "time": "400 s of 1 CPU core (5,424 steps)",
+    "score": "1.73 nats per step of the test split, all voices, marks of the bar and the end together (Markov model "
+    "2.59); sopranos of the test split harmonised: harmonic intervals 0.043 from Bach's (real against real 0.019), 88% "
+    "of the notes in one scale (93%); at most 12 notes on end stand in a training piece (test pieces: 60)",
+}
 
 
 def recipe() -> dict[str, Any]:
     return {
         "model": "autoregressive",
         "kind": "music",
-        "modality": {"encoding": "voices", "transpose": 6},
+        "modality": {"encoding": "voices", "transpose": 3},
         "family": {
-            "cell": "lstm", "width": 128, "hidden": 256, "context": 320, "ngrams": 2, "dropout": 0.35,
+            "cell": "lstm", "width": 128, "hidden": 256, "context": 320, "ngrams": 2, "dropout": 0.1,
             # Every window is in a key of its own: a state from another key would mislead.
             "forget": 1.0,
             # With four voices and the mark of each step, 4, 9, 14, ... back is what the next voice did before.
