@@ -49,6 +49,18 @@ def test_probabilities_of_all_levels_are_one_and_are_what_is_drawn() -> None:
     assert np.abs(drawn - shares).max() < 0.015
 
 
+def test_many_rows_are_binned_for_each_question_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightGBM ends on categories whose bins it found from a part of the rows: every question sees all of its own."""
+    monkeypatch.setattr("genloom.nets.dichotomies.BINNED", 1000)
+    draw = np.random.default_rng(2)
+    given = draw.integers(0, 6, size=(4000, 1)).astype(float)
+    codes = (given[:, 0].astype(np.int64) + draw.integers(0, 2, size=4000)) % 6
+    model = Dichotomies.fit(given, codes, 6, [0], BoostConfig(), 1, 0)
+    for level in range(6):
+        shares = np.exp(model.log_probability(np.full((6, 1), float(level)), np.arange(6)))
+        np.testing.assert_allclose(shares[[level, (level + 1) % 6]], 0.5, atol=0.1)
+
+
 def test_a_model_packed_and_unpacked_is_the_same() -> None:
     draw = np.random.default_rng(1)
     given, codes = draw.normal(size=(1000, 2)), draw.integers(0, 5, size=1000)

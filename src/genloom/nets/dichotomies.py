@@ -27,6 +27,7 @@ Codes = NDArray[np.int64]
 BOOSTED, SHARE, TABLE = 0, 1, 2  # how a question is answered: by trees, by one number, at once for all levels left
 FULL = 8_000  # rows from which a classifier has all of its trees; all rows where there are fewer
 MANY = 2_000  # rows from which an answer is worth more than one thread
+BINNED = 200_000  # rows from which LightGBM finds bins (bin_construct_sample_cnt)
 TINY = 1e-12
 
 
@@ -47,7 +48,7 @@ class BoostConfig(Settings):
         unit="rows", ge=1,
     )  # fmt: skip
     depth: int = setting(8, "Questions after one another that have classifiers.", ge=1)
-    rows: int = setting(200_000, "Most rows that a classifier learns from.", unit="rows", ge=100)
+    rows: int = setting(200_000, "Most rows that a classifier learns from.", unit="rows", ge=100, le=200_000)
 
 
 @dataclass
@@ -158,6 +159,7 @@ class _Fit:
         self, given: Floats, codes: Codes, categories: list[int], config: BoostConfig, threads: int, seed: int
     ) -> None:
         self.codes, self.config, self.threads, self.seed = codes, config, threads, seed
+        self.given, self.categories = given, categories
         least = min(config.least, max(5, len(codes) // 50))
         self.side = min(config.side, max(10, len(codes) // 20))
         self.questions: list[tuple[int, ...]] = []
@@ -168,11 +170,16 @@ class _Fit:
             "min_data_in_leaf": least, "lambda_l2": 1.0, "feature_pre_filter": False, "verbose": -1,
             "num_threads": threads, "seed": seed, "deterministic": True, "force_row_wise": True,
         }  # fmt: skip
-        self.data: Any = None
-        if given.shape[1]:
-            empty = np.zeros(len(given), np.float32)
-            data = lightgbm().Dataset(given, empty, categorical_feature=categories, params=self.params)
-            self.data = data.construct()
+        # Bins that LightGBM finds from a part of the rows can hold categories that it then fails on, so these are found
+        # once only where it looks at all rows.
+        whole = given.shape[1] > 0 and len(given) <= BINNED
+        self.data: Any = self._dataset(slice(None), np.zeros(len(given), np.float32)) if whole else None
+
+    def _dataset(self, rows: Codes | slice, labels: NDArray[np.float32]) -> Any:
+        data = lightgbm().Dataset(
+            self.given[rows], labels, categorical_feature=self.categories, params=self.params
+        )  # fmt: skip
+        return data.construct()
 
     def run(self, levels: int) -> Dichotomies:
         todo = [(np.arange(len(self.codes)), 0, levels, 0)] if levels > 1 else []
@@ -188,8 +195,9 @@ class _Fit:
         split = 1 + int(np.argmin(np.abs(2 * np.cumsum(times)[:-1] - len(rows))))
         above = self.codes[rows] >= low + split
         smaller = min(int(above.sum()), len(rows) - int(above.sum()))
-        if self.data is None or smaller < self.side or depth >= self.config.depth:
-            if self.data is None or len(rows) < 4 * self.side or depth >= self.config.depth:
+        alone = not self.given.shape[1]
+        if alone or smaller < self.side or depth >= self.config.depth:
+            if alone or len(rows) < 4 * self.side or depth >= self.config.depth:
                 self.questions.append((low, low, high, TABLE, len(self.shares), 0))
                 self.shares += np.maximum(times, TINY).astype(float).tolist()
                 return
@@ -209,7 +217,11 @@ class _Fit:
             rows, above = rows[some], above[some]
         full = min(FULL, len(self.codes))
         trees = max(5, round(self.config.trees * min(1.0, (len(rows) / full) ** 0.5)))
-        data = self.data.subset(rows).construct()
-        data.set_label(above.astype(np.float32))
+        labels = above.astype(np.float32)
+        if self.data is None:
+            data = self._dataset(rows, labels)
+        else:
+            data = self.data.subset(rows).construct()
+            data.set_label(labels)
         text: str = lightgbm().train(self.params, data, trees).model_to_string()
         return text.partition("\nparameters:")[0] + "\n"
