@@ -139,12 +139,6 @@ class Joined(Rng):
                 kept.append((replace(rng, offset=rng.offset + begin - (end - n)), stop - begin))
         return replace(self, parts=tuple(kept))
 
-    def uniform_rows(self, name: str, n: int) -> NDArray[np.float64]:
-        """As of each part alone."""
-        if n != sum(count for _, count in self.parts):
-            raise ValueError(f"{n} rows of {name} are not those of the parts")
-        return np.concatenate([rng.uniform_rows(name, count) for rng, count in self.parts])
-
     def at(self, step: int) -> Joined:
         return replace(self, parts=tuple((rng.at(step), n) for rng, n in self.parts))
 
