@@ -12,8 +12,8 @@ EXPECT = {
     "time": "90 s of 1 CPU core",
     "score": "after 980 steps 97% playable (held-out rooms 96%), 100% with --repair; tile pattern distance of 27 to "
     "27 held-out rooms 0.73 and 2.3 for 2x2 and 3x3 tiles (training rooms 0.52 and 2.0); 37% are training rooms tile "
-    "for tile (of the training rooms 63% stand there more than once), 8.1 of 11 columns on end are in one training room (held-out "
-    "rooms 6.8). After 350 steps 82% playable and 5% copied",
+    "for tile (of the training rooms 63% stand there more than once), 8.1 of 11 columns on end are in one "
+    "training room (held-out rooms 6.8). After 350 steps 82% playable and 5% copied",
 }
 
 
