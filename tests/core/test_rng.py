@@ -48,5 +48,5 @@ def test_uniform_rows_of_joined_requests_are_those_of_each_alone() -> None:
     joined = Joined.of(parts).fork("row").at(2)
     alone = [rng.fork("row").at(2).uniform_rows("span 1", n) for rng, n in parts]
     np.testing.assert_array_equal(joined.uniform_rows("span 1", 9), np.concatenate(alone))
-    with pytest.raises(ValueError, match="not those of the parts"):
+    with pytest.raises(ValueError, match="rows are drawn of"):
         joined.uniform_rows("span 1", 8)
