@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 EXPECT = {
     "data": "zinc",
     "time": "15 min",
-    "score": "not measured at full length; after 60 s of one core 75% of samples are valid, 88% at temperature 0.8",
+    "score": "after 10 min of one core 93% of samples are valid (97% at temperature 0.9), fragment similarity .998, "
+    "scaffold similarity .85 (training molecules .81), Wasserstein distances logP .09, SA .03, QED .009, weight 12",
 }
 
 
