@@ -63,7 +63,7 @@ def test_a_private_training_says_what_it_promises(cli: Cli, tmp_path: Path) -> N
     ("arguments", "match"),
     [
         (("--target", "cty"), "there is no column 'cty'; did you mean 'city'?"),
-        (("--model", "gan"), "takes Grid, but p is Row"),
+        (("--model", "fsq"), "takes Grid, but p is Row"),
         (("--set", "modality.constraints=[a<b]"), "there is no column 'a'"),
         (("--private", "epsilon=3", "--budget", "5s"), "private training counts its steps"),
         (("--private", "epsilon=3", "--model", "forest", "--steps", "5"), "cannot promise differential privacy"),

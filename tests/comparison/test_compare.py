@@ -262,8 +262,9 @@ def test_the_command_prints_a_table_or_one_line_of_json(folder: Path, capsys: py
     ],
 )
 def test_bad_input_is_one_sentence(
-    words: list[str], part: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    words: list[str], part: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     code, out, err = command(capsys, *words, "--out", tmp_path / "out")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert part in err

@@ -154,7 +154,7 @@ class Flow(Family):
         resample: int = setting(
             4, "Times each step is repeated where values are given, so that they blend in.", ge=1, le=50
         )
-        temperature: float = setting(1.0, "Of rows: below 1 tamer levels, 0 the most probable ones.", ge=0, le=4)
+        temperature: float | None = setting(None, "Of rows of tables: below 1 tamer levels; none: 1.", ge=0, le=4)
 
     accepts = (Grid, Row)
     conditions = frozenset({"label", "known"})
@@ -323,6 +323,8 @@ class Flow(Family):
     def sample(self, n: int, condition: Condition, rng: Rng, options: Flow.Options) -> Tensor:
         if self.rows is not None:
             return self._rows(n, condition, rng, options)
+        if options.temperature is not None:
+            raise InputError("temperature is for rows of tables; leave it out: a flow of grids has none")
         labels = self._labels(condition, n)
         velocity = self.velocity(labels, *self._guidance(options), (options.guided_from, options.guided_until))
         usual = 8 if self.compressor is None and condition.known is None else 16
@@ -349,13 +351,14 @@ class Flow(Family):
             mask = known > 0
         known, labels = torch.where(mask, known, 0.0), self._labels(condition, n)
         velocity = self.velocity(labels, *self._guidance(options), (options.guided_from, options.guided_until), mask)
+        temperature = 1.0 if options.temperature is None else options.temperature
         times = sampling_times(options.steps or 16, high=ROW_END).to(self.mean.device)
         x = self.rows.kept(rng.normal_rows("noise", n, *self.shape), self.rows.points(known), mask)
         x, t = SOLVERS[options.solver](velocity, x, times[:-1]), times[-2]
         end, u = x + (1 - t) * velocity(x, t), rng.uniforms("level", n, self.spec.width)
         parts = zip(*(v.split(together(self.spec)) for v in (x, labels, mask, end, u, known)), strict=True)
         return torch.cat([
-            self.rows.rows(self._out(self.net, x, t, label, mask), end, u, options.temperature, known, mask)
+            self.rows.rows(self._out(self.net, x, t, label, mask), end, u, temperature, known, mask)
             for x, label, mask, end, u, known in parts
         ])  # fmt: skip
 
