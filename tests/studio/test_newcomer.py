@@ -46,10 +46,12 @@ def test_own_pictures_to_ten_samples_in_few_actions(tmp_path: Path) -> None:
             person.does(lambda: page.get_by_role("button", name="Add", exact=True).click())
             page.wait_for_url("**/data/own/pictures")
             person.does(lambda: page.get_by_role("link", name="Train on it").click())
+            page.wait_for_load_state("load")
             person.does(lambda: page.locator("#length").fill("0.1"))
             person.does(lambda: page.get_by_role("button", name="Start training").click())
             page.locator("#state.finished").wait_for()
             person.does(lambda: page.get_by_role("link", name="Playground").first.click())
+            page.wait_for_url("**/play")  # with its scripts, which are quicker than a person
             person.does(lambda: page.locator("#n").fill("10"))
             person.does(lambda: page.get_by_role("button", name="Draw", exact=True).click())
             page.locator("#batches .batch").first.wait_for()
