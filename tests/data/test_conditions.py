@@ -1,12 +1,15 @@
 """Properties and sources of tables: chosen when clear, standardised on the training split, or put aside."""
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from genloom.core.batch import ConditionSpec
 from genloom.core.config import DataConfig
 from genloom.core.errors import InputError
 from genloom.data.prepare import Prepared
@@ -95,3 +98,17 @@ def test_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
         ready(path, properties=["character"])
     with pytest.raises(InputError, match="for tables"):
         ready(put(tmp_path / "b.txt", "eins\nzwei\n"), DataConfig(source="title"))
+
+
+def test_typical_properties_are_those_of_training_examples(tmp_path: Path) -> None:
+    labelled = [{**row, "label": "ab"[int(row["likes"]) % 2]} for row in POEMS]  # type: ignore[call-overload]
+    p = ready(jsonl(tmp_path / "a.jsonl", [*labelled, {"text": "y", "label": "a"}]), DataConfig(properties=("likes",)))
+    (likes,) = p.condition.properties
+    known = {int(label): set() for label in range(2)}
+    for batch in p.train.batches(7):
+        for label, value in zip(batch.condition.label.tolist(), batch.condition.properties[:, 0].tolist(), strict=True):
+            known[label].add(None if math.isnan(value) else round(value, 4))
+    assert {label: {v for own, (v,) in p.condition.typical if own == label} for label in (0, 1)} == known
+    assert len(p.condition.typical) == len(p.train) and likes.std > 1
+    again = ConditionSpec.from_json(json.loads(json.dumps(asdict(p.condition))))
+    assert again == p.condition and ready(POEMS).condition.typical == ()

@@ -84,13 +84,15 @@ class ConditionSpec:
     """What the data offers to condition on.
 
     classes: label names in index order, empty without labels. counts: training examples of each class. properties: in
-    the order of their columns. source: None without sources.
+    the order of their columns. source: None without sources. typical: of some training examples the class (-1 without
+    classes) and the standardised properties, None where not known.
     """
 
     classes: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     properties: tuple[Property, ...] = ()
     source: SourceSpec | None = None
+    typical: tuple[tuple[int, tuple[float | None, ...]], ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ConditionSpec:
@@ -101,6 +103,7 @@ class ConditionSpec:
             tuple(data["counts"]),
             tuple(Property(**p) for p in data["properties"]),
             None if source is None else SourceSpec(**source),
+            tuple((label, tuple(values)) for label, values in data.get("typical", ())),
         )
 
 

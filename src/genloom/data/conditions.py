@@ -5,6 +5,7 @@ Shapes: `N` examples, `P` properties, `B` batch, `S` tokens of a source.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 from genloom.core.batch import Condition, ConditionSpec, Property
 
 Ints = NDArray[np.int64]
+TYPICAL = 1000  # training examples whose properties samples take that are not asked for any
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,19 @@ def measured(names: Sequence[str], values: NDArray[np.float64]) -> tuple[Propert
             Property(name, float(known.mean()), float(known.std()) or 1.0, float(known.min()), float(known.max()))
         )
     return tuple(out)
+
+
+def typical(
+    conditions: Conditions | None, labels: NDArray[Any] | None, train: int
+) -> tuple[tuple[int, tuple[float | None, ...]], ...]:
+    """What ConditionSpec calls so, of at most TYPICAL of the first `train` examples, evenly chosen; empty without
+    properties. labels [N] of all examples, or None."""
+    which = (
+        np.unique(np.linspace(0, train - 1, min(train, TYPICAL)).astype(np.int64)) if train else np.zeros(0, np.int64)
+    )
+    values = None if conditions is None else conditions.values(which)
+    if values is None:
+        return ()
+    own = [-1] * len(which) if labels is None else labels[which].tolist()
+    rows = [tuple(round(v, 4) if math.isfinite(v) else None for v in row) for row in values.tolist()]
+    return tuple(zip(own, rows, strict=True))

@@ -23,7 +23,7 @@ from genloom.core.modality import Modality, form_of
 from genloom.core.spec import Row, Tokens
 from genloom.data import cache
 from genloom.data.build import Broken, Builder
-from genloom.data.conditions import Conditions
+from genloom.data.conditions import Conditions, typical
 from genloom.data.items import Source
 from genloom.data.kinds import MODALITIES, find_kind, modality_class
 from genloom.data.rows import RowBuilder
@@ -197,6 +197,9 @@ def _opened(entry: cache.Entry, name: str, cls: type[Modality[Any]], notices: tu
     counts = tuple(np.bincount(labels[: edges[1]], minlength=len(classes)).tolist()) if classes else ()
     spec = ConditionSpec(classes, counts, tuple(Property(**p) for p in meta["properties"]), source)
     conditions = entry.conditions(spec)
+    spec = replace(spec, typical=typical(conditions, labels if classes else None, edges[1]))
+    if conditions is not None:
+        conditions = replace(conditions, spec=spec)
     return Prepared(
         modality, spec, split(0), split(1), split(2), tuple(Broken(**b) for b in meta["quarantined"]),
         (*notices, *meta["notices"]), meta["digest"], name, origin,

@@ -28,7 +28,7 @@ from genloom.core.guide import Guide, Step
 from genloom.core.optim import OptimiserConfig
 from genloom.core.rng import Rng
 from genloom.core.spec import Grid, Spec, Tokens
-from genloom.nets import decoding, infilling, lora, rows, scoring
+from genloom.nets import decoding, infilling, lora, particles, rows, scoring
 from genloom.nets.architecture import Architecture, build
 from genloom.nets.beams import beam_search
 from genloom.nets.counts import MOST_TOKENS, KneserNey
@@ -107,8 +107,14 @@ class Autoregressive(Family):
         fill: Literal["exactly", "at most", "in place"] = setting(
             "exactly",
             "Whether a gap gets as many tokens as it has, or up to that many; in place: every known token stays where "
-            "it is, in any number of gaps, and what comes after a gap is not foreseen.",
+            "it is, in any number of gaps.",
         )
+        particles: int = setting(
+            32,
+            "Of filling in place: drafts side by side; the more, the better gaps lead to what follows.",
+            ge=1,
+            le=1024,
+        )  # fmt: skip
 
     accepts = (Tokens, Grid)
     elsewhere = {"row": "any_order"}  # noqa: RUF012
@@ -190,7 +196,7 @@ class Autoregressive(Family):
         if self.tokenizer is not None and stage.name == "prior":
             self.tokenizer.freeze(data)
         elif self.counts is not None:
-            self.counts.fit(read_along(data, self.tokens.pad, MOST_TOKENS).numpy())
+            self.counts.fit(rows.read_along(data, self.tokens.pad, MOST_TOKENS).numpy())
 
     def warnings(self) -> list[str]:
         return [] if self.tokenizer is None else self.tokenizer.warnings()
@@ -323,6 +329,8 @@ class Autoregressive(Family):
     ) -> Tensor:
         if options.beams > 1:
             return self._beams(n, condition, options, guide)
+        if not self.gradual(condition, options):
+            return self._filled(n, condition, rng, options, guide)
         columns = [step.tokens for step in self.steps(n, condition, rng, options, guide)]
         return self.finished(torch.stack(columns, 1), condition, options)
 
@@ -332,6 +340,11 @@ class Autoregressive(Family):
     ) -> Iterator[Step]:
         """As HasSteps says. The first step is the first token of every row after bos."""
         yield from decoding.generate(self.started(n, condition, rng, options, guide))
+
+    def gradual(self, condition: Condition, options: Autoregressive.Options) -> bool:
+        """As HasDecoding says: not by beam search, nor where gaps foresee what follows."""
+        gaps = condition.mask is not None and not infilling.is_prefix(condition.mask)
+        return options.beams == 1 and not (gaps and options.fill == "in place" and options.particles > 1)
 
     def started(
         self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None = None
@@ -345,6 +358,19 @@ class Autoregressive(Family):
             self.model, start, uniform, options.filters(self._forbidden(start)), eos=eos, pad=self.tokens.pad,
             guide=guide, mix=mix, reach=reach,
         )  # fmt: skip
+
+    def _filled(
+        self, n: int, condition: Condition, rng: Rng, options: Autoregressive.Options, guide: Guide | None
+    ) -> Tensor:
+        start, most = self._start(n, condition, options)
+        uniform = rng.uniform_each("token", n, options.particles * most).view(n, options.particles, most)
+        eos = None if self.tokens.stream else self.tokens.eos
+        mix, reach = (None, None) if self.counts is None else (self._mix, self.counts.order)
+        tokens = particles.fill(
+            self.model, start, uniform, rng.uniform_each("particle", n, most + 1),
+            options.filters(self._forbidden(start)), eos=eos, pad=self.tokens.pad, guide=guide, mix=mix, reach=reach,
+        )  # fmt: skip
+        return self.finished(tokens, condition, options)
 
     def _mix(self, logp: Tensor, tokens: Tensor) -> Tensor:
         """[B, V] log-probabilities with those of the count model after tokens [B, t] mixed in."""
@@ -415,14 +441,3 @@ def longest_ngram(epochs: float, clock: Clock, most: float) -> int:
     if clock.step < PACE or not clock.fraction:
         return 2
     return 2 + int(most * clock.fraction / max(epochs, 1e-9))
-
-
-def read_along(data: Iterable[Batch], pad: int, most: int) -> Tensor:
-    """[N] tokens of examples laid end to end, hardly more than `most`."""
-    texts, total = [], 0
-    for batch in data:
-        texts.append(batch.x[batch.x != pad].cpu())
-        total += len(texts[-1])
-        if total >= most:
-            break
-    return torch.cat(texts)

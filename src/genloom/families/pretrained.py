@@ -181,6 +181,10 @@ class Pretrained(Family):
         """As HasSteps says. The first step is the first token of every row after bos."""
         yield from decoding.generate(self.started(n, condition, rng, options, guide))
 
+    def gradual(self, condition: Condition, options: Pretrained.Options) -> bool:
+        """As HasDecoding says."""
+        return options.beams == 1
+
     def started(
         self, n: int, condition: Condition, rng: Rng, options: Pretrained.Options, guide: Guide | None = None
     ) -> decoding.Decoding:

@@ -331,6 +331,10 @@ class SequenceGAN(Family):
         """As HasSteps says. The first step is the first token of every row after bos."""
         yield from decoding.generate(self.started(n, condition, rng, options, guide))
 
+    def gradual(self, condition: Condition, options: SequenceGAN.Options) -> bool:
+        """As HasDecoding says."""
+        return True
+
     def started(
         self, n: int, condition: Condition, rng: Rng, options: SequenceGAN.Options, guide: Guide | None = None
     ) -> decoding.Decoding:

@@ -164,7 +164,7 @@ class Decoding:
         self.model, self.start, self.filters = model, start, filters
         self.eos, self.pad, self.guide, self.mix, self.reach = eos, pad, guide, mix, reach
         rows, device = len(start.tokens), start.tokens.device
-        self.place, self.most = _common_prefix(start.given), uniform.shape[1] + 1
+        self.place, self.most = common_prefix(start.given), uniform.shape[1] + 1
         # Columns from `place` on are to come.
         self.tokens = torch.full((rows, max(self.most, self.place)), pad, device=device)
         self.tokens[:, : self.place] = start.tokens[:, : self.place]
@@ -287,6 +287,10 @@ def generate(decoding: Decoding) -> Iterator[Step]:
 class HasDecoding(Protocol):
     """A family whose samples can be decoded together with those of other requests."""
 
+    def gradual(self, condition: Condition, options: Any) -> bool:
+        """Whether such samples are known token by token, and not at the end alone."""
+        ...
+
     def started(self, n: int, condition: Condition, rng: Rng, options: Any, guide: Guide | None = None) -> Decoding:
         """What `steps` generates, not yet begun. Raises InputError for options with which it is not decoded so."""
         ...
@@ -305,7 +309,7 @@ def _ended(before: Tensor | None, chosen: Tensor, eos: int | None, stop: Tensor 
     return before
 
 
-def _common_prefix(given: Tensor) -> int:
+def common_prefix(given: Tensor) -> int:
     """Columns at the start that are given in every row."""
     shared = given.all(0).int()
     return max(1, int(shared.cumprod(0).sum()))

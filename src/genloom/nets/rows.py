@@ -5,12 +5,13 @@ Shapes: `B` rows, `T` tokens, `P` properties.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from genloom.core.batch import Condition, ConditionSpec
+from genloom.core.batch import Batch, Condition, ConditionSpec
 from genloom.core.config import Settings, setting
 from genloom.core.rng import Rng
 
@@ -87,3 +88,14 @@ def dropped(
         nothing[:, 0] = spec.source.eos
         source = torch.where(out[:, None], nothing, source)
     return Condition(label, properties, source)
+
+
+def read_along(data: Iterable[Batch], pad: int, most: int) -> Tensor:
+    """[N] tokens of examples laid end to end, hardly more than `most`."""
+    texts, total = [], 0
+    for batch in data:
+        texts.append(batch.x[batch.x != pad].cpu())
+        total += len(texts[-1])
+        if total >= most:
+            break
+    return torch.cat(texts)

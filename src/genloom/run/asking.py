@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from genloom.core.family import Family
 from genloom.core.modality import Modality, TakesSource
 from genloom.data.items import listing
 from genloom.data.tokens import contents_of, shortened
-from genloom.run.generate import spread_labels
+from genloom.run.generate import spread, spread_labels
 
 Values = Mapping[str, float | Sequence[float]]
 Notify = Callable[[str], None]
@@ -49,13 +50,18 @@ def asked_for(
     properties: Values | None,
     source: Any,
     notify: Notify,
+    labels: Tensor | None = None,
+    seed: int | None = None,
 ) -> Condition:
-    """Properties and sources of n samples; several of one kind take turns. source_of: the modality of sources.
+    """Properties and sources of n samples; several of one kind take turns. source_of: the modality of sources. With a
+    seed, samples that are asked for no property have those of training examples (of their class, where `labels` [n] are
+    given), so that they are as the data are.
 
     Raises InputError for what the model was not trained with, and for names and values that mean nothing.
     """
+    drawn = None if seed is None or "properties" not in honoured else _typical(spec, labels, n, seed)
     return Condition(
-        properties=_properties(spec, honoured, n, properties, notify) if properties else None,
+        properties=_properties(spec, honoured, n, properties, notify) if properties else drawn,
         source=_sources(spec, honoured, source_of, n, source, notify) if source is not None else None,
     )
 
@@ -87,6 +93,21 @@ def _properties(spec: ConditionSpec, honoured: frozenset[str], n: int, asked: Va
             )
         out[:, known[name]] = torch.tensor([p.standardised(v) for v in numbers])[torch.arange(n) % len(numbers)]
     return out
+
+
+def _typical(spec: ConditionSpec, labels: Tensor | None, n: int, seed: int) -> Tensor | None:
+    """[n, P] standardised properties of training examples, each as often as any other of its class."""
+    if not spec.typical:
+        return None
+    own = np.array([label for label, _ in spec.typical])
+    rows = np.array([values for _, values in spec.typical], dtype=np.float32)  # None becomes NaN
+    out = np.full((n, len(spec.properties)), np.nan, np.float32)
+    asked = np.full(n, -1) if labels is None else labels.cpu().numpy()
+    for label in np.unique(asked).tolist():
+        pool, which = rows if label < 0 else rows[own == label], asked == label
+        if len(pool):
+            out[which] = pool[(spread(seed, "properties", int(which.sum())) * len(pool)).astype(np.int64)]
+    return torch.from_numpy(out)
 
 
 def _sources(

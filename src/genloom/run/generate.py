@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genloom.core.batch import Condition
@@ -51,14 +52,17 @@ def chunks(spec: Spec, n: int) -> Iterator[tuple[int, int]]:
     return ((i, min(size, n - i)) for i in range(0, n, size))
 
 
+def spread(seed: int, name: str, n: int) -> NDArray[np.float64]:
+    """[n] numbers in [0, 1), without the noise of independent draws (a golden-ratio sequence)."""
+    return np.asarray((derive(seed, name) / 2**63 + GOLDEN * np.arange(n)) % 1)
+
+
 def spread_labels(family: Family, n: int, seed: int) -> Tensor | None:
-    """[n] class indices in the data's proportions, without the noise of independent draws (a golden-ratio sequence);
-    None for a family that was trained without classes."""
+    """[n] class indices in the data's proportions; None for a family that was trained without classes."""
     condition = family.condition
     if "label" not in family.honours():
         return None
-    start = derive(seed, "labels") / 2**63
-    places = (start + GOLDEN * np.arange(n)) % 1
+    places = spread(seed, "labels", n)
     edges = np.cumsum(condition.counts) / sum(condition.counts)
     return torch.from_numpy(np.minimum(np.searchsorted(edges, places, side="right"), len(edges) - 1))
 

@@ -83,13 +83,14 @@ def ready(run: Run, request: Request, notify: Callable[[str], None] = lambda _: 
         terms_of(r.where, table_of(run))
     kept = None if r.known is None else _kept(run, r)
     chosen = validate(family.Options, r.options if kept is None else {**r.options, "fill": "in place"}, "options")
-    given = run.asked(r.n, r.properties, r.source, notify)
+    labels = run.label_indices(r.label, r.n, r.seed)
+    given = run.asked(r.n, r.properties, r.source, notify, labels, r.seed)
     if kept is not None:
         known, begin = kept, 1
     else:
         known = run.known(r.prompt, r.suffix, chosen, notify)
         begin = prompting.columns(family.spec, known)
-    device, labels = device_of(family), run.label_indices(r.label, r.n, r.seed)
+    device = device_of(family)
     whole = replace(given, label=labels, known=known.known, mask=known.mask)
     whole = whole.map(lambda t: (t.expand(r.n, *t.shape[1:]) if len(t) == 1 else t).to(device))
     whole.check(family.honours(), type(family).__name__)
@@ -108,11 +109,14 @@ def _kept(run: Run, r: Request) -> Condition:
     return Condition(known=known[None], mask=mask[None])
 
 
+def gradual(run: Run, ready: Ready) -> bool:
+    """Whether its samples are known token by token: not those of beam search, which knows no token before the last."""
+    return isinstance(run.family, HasDecoding) and run.family.gradual(ready.condition, ready.options)
+
+
 def decoding_of(run: Run, ready: Ready) -> Decoding:
-    """Its samples token by token. Raises InputError for beam search, which knows no token before the last."""
+    """Its samples token by token, where they are `gradual`."""
     assert isinstance(run.family, HasDecoding)
-    if getattr(ready.options, "beams", 1) > 1:
-        raise InputError("beam search knows its result only at the end; leave beams out")
     rng = Rng(ready.seed, device=device_of(run.family))
     return run.family.started(ready.request.n, ready.condition, rng, ready.options, ready.guide)
 

@@ -13,7 +13,7 @@ from genloom.core.rng import Rng
 from genloom.core.spec import Tokens
 from genloom.run.asking import Values
 from genloom.run.prompting import pieces
-from genloom.run.requests import Request, ready
+from genloom.run.requests import Request, gradual, ready
 
 if TYPE_CHECKING:
     from genloom.run.trained import Run
@@ -38,7 +38,7 @@ def streamed(
         raise InputError(f"samples of {run.config.kind} are no text to print; leave --stream out")
     asked = Request(1, label, seed, options or {}, prompt, "", stop, properties, source)
     one = ready(run, asked, notify)
-    if getattr(one.options, "beams", 1) > 1:
+    if not gradual(run, one):
         raise InputError("beam search knows its result only at the end; leave --stream out or set beams=1")
     steps = family.steps(1, one.condition, Rng(one.seed, device=device_of(family)), one.options, one.guide)
     tokens = (int(step.tokens[0]) for step in islice(steps, one.begin - 1, None))

@@ -124,16 +124,20 @@ class Run(Speaks):
         known = self.known(prompt, suffix, chosen, notify)
         if given is None:
             labels = self.label_indices(label, n, seed)
-            given = self.asked(n, properties, source, notify)
+            given = self.asked(n, properties, source, notify, labels, seed)
         else:
             labels = given.label
         guide = guide_for(self.modality, stop, columns(self.family.spec, known))
         given = replace(given, known=known.known, mask=known.mask)
         return generate(self.family, n, labels, seed, chosen, given, guide), labels
 
-    def asked(self, n: int, properties: Values | None, source: Any, notify: Callable[[str], None]) -> Condition:
-        """Properties and sources that n samples are asked for, as the family has them."""
-        return asked_for(self.condition, self.family.honours(), self.source, n, properties, source, notify)
+    def asked(
+        self, n: int, properties: Values | None, source: Any, notify: Callable[[str], None],
+        labels: Tensor | None = None, seed: int | None = None,
+    ) -> Condition:  # fmt: skip
+        """Properties and sources that n samples are asked for, as `asked_for` says."""
+        own = self.condition, self.family.honours(), self.source
+        return asked_for(*own, n, properties, source, notify, labels, seed)
 
     def known(self, prompt: str, suffix: str, options: Settings, notify: Callable[[str], None]) -> Condition:
         """The beginning and the end that samples are given."""
@@ -161,12 +165,12 @@ class Run(Speaks):
         take turns, or None: the data's proportions. where: what rows of a table shall meet, as "sex=Female,age>60".
 
         options: settings of the family's sampler, such as {"steps": 32}; see `genloom describe MODEL`. For sequences:
-        prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the texts
-        `stop` that comes after the prompt. properties: numbers by name, as in {"length": 40}, or several that take
-        turns. source: what the samples follow from, such as a title, or a list of them that take turns. only: a trait
-        that every sample shall show; those without it are drawn again, or with `repair` changed a little. notify is
-        told of what is too long or was never seen. Raises InputError for an unknown label, property, option, character
-        or trait.
+        prompt and suffix are what each sample begins and ends with, and a sample ends before the first of the
+        texts `stop` that comes after the prompt. properties: numbers by name, as in {"length": 40}, or several
+        that take turns; if none, those of training examples. source: what the samples follow from, such as a
+        title, or a list of them that take turns. only: a trait that every sample shall show; those without it
+        are drawn again, or with `repair` changed a little. notify is told of what is too long or was never
+        seen. Raises InputError for an unknown label, property, option, character or trait.
         """
         check(self.modality, only, repair)
         if where or isinstance(self.family.spec, Row):

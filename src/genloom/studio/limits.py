@@ -9,6 +9,7 @@ from genloom.run.requests import Ready
 from genloom.studio.errors import Refused
 
 BEAMS = 8  # a beam search holds up the others of its model until it ends
+PARTICLES = 128  # of filling gaps, likewise
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Limits:
     def check(self, ready: Ready) -> None:
         """Raises Refused for longer or costlier samples than a request may ask for."""
         asked: dict[str, Any] = ready.options.model_dump()
-        most_of = {"max_tokens": self.tokens, "steps": self.steps, "resample": self.steps, "beams": BEAMS}
+        most_of = {
+            "max_tokens": self.tokens, "steps": self.steps, "resample": self.steps, "beams": BEAMS,
+            "particles": PARTICLES,
+        }  # fmt: skip
         for name, most in most_of.items():
             if (value := asked.get(name)) is not None and value > most:
                 raise Refused(400, f"{name}: at most {most} here, got {value}", param=name)

@@ -19,7 +19,7 @@ import torch
 from genloom.core.errors import GenloomError
 from genloom.nets.decoding import Decoding, HasDecoding, advance
 from genloom.run import Run
-from genloom.run.requests import decoding_of, sample_together
+from genloom.run.requests import decoding_of, gradual, sample_together
 from genloom.studio.errors import Refused
 from genloom.studio.jobs import Done, Drawn, Event, Job, Tell
 from genloom.studio.limits import Limits
@@ -142,7 +142,7 @@ class Worker:
             if job is None:
                 return
             try:
-                if getattr(job.ready.options, "beams", 1) > 1:  # knows no token before its last
+                if not gradual(self.run, job.ready):
                     self._compute([job], events)
                 else:
                     self.decoding[id(job)] = (job, decoding_of(self.run, job.ready))

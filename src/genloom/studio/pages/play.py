@@ -22,7 +22,9 @@ from genloom.studio.pages.studio import Studio
 from genloom.studio.security import attachment
 
 TEXTS, PICTURES, ROWS = 4, 16, 50  # samples asked for when nobody says
-ASIDE = frozenset({"beams", "length_penalty", "fill", "min_p", "repetition", "solver", "guided_from", "guided_until"})
+ASIDE = frozenset(
+    {"beams", "length_penalty", "fill", "min_p", "repetition", "solver", "guided_from", "guided_until", "particles"}
+)
 
 
 def add(router: APIRouter, studio: Studio) -> None:
