@@ -95,6 +95,9 @@ class Autoregressive(Family):
             lt=1,
         )
         count_order: int = setting(7, "Longest n-gram of the count model.", ge=2, le=7)
+        min_p: float = setting(
+            0.0, "Share of the highest probability below which samples leave tokens out where nobody says.", ge=0, le=1
+        )
         lora: LoraConfig = LoraConfig()
         teacher: rows.TeacherConfig = rows.TeacherConfig()
         tokenizer: TokenizerStageConfig = TokenizerStageConfig()
@@ -355,7 +358,7 @@ class Autoregressive(Family):
         eos = None if self.tokens.stream else self.tokens.eos
         mix, reach = (None, None) if self.counts is None else (self._mix, self.counts.order)
         return decoding.Decoding(
-            self.model, start, uniform, options.filters(self._forbidden(start)), eos=eos, pad=self.tokens.pad,
+            self.model, start, uniform, self._filters(start, options), eos=eos, pad=self.tokens.pad,
             guide=guide, mix=mix, reach=reach,
         )  # fmt: skip
 
@@ -368,7 +371,7 @@ class Autoregressive(Family):
         mix, reach = (None, None) if self.counts is None else (self._mix, self.counts.order)
         tokens = particles.fill(
             self.model, start, uniform, rng.uniform_each("particle", n, most + 1),
-            options.filters(self._forbidden(start)), eos=eos, pad=self.tokens.pad, guide=guide, mix=mix, reach=reach,
+            self._filters(start, options), eos=eos, pad=self.tokens.pad, guide=guide, mix=mix, reach=reach,
         )  # fmt: skip
         return self.finished(tokens, condition, options)
 
@@ -378,6 +381,9 @@ class Autoregressive(Family):
         tokens = tokens.masked_fill(tokens >= self.tokens.vocab, self.tokens.pad)  # no context reaches across a mark
         counted = F.pad(self.counts.probabilities(tokens), (0, logp.shape[1] - self.tokens.vocab))
         return torch.log((1 - self.config.counts) * logp.exp() + self.config.counts * counted)
+
+    def _filters(self, start: decoding.Start, options: Autoregressive.Options) -> decoding.Filters:
+        return options.filters(self._forbidden(start), self.config.min_p)
 
     def _forbidden(self, start: decoding.Start) -> Tensor:
         """Tokens that are never drawn: padding, bos, the marks of gaps; in a stream eos, with codes both."""

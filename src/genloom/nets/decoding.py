@@ -101,7 +101,9 @@ class Options(Settings):
     temperature: float = setting(1.0, "Below 1 tamer, above 1 wilder; 0 takes the most probable token.", ge=0)
     top_k: int | None = setting(None, "Draw from the k most probable tokens only.", ge=1)
     top_p: float = setting(1.0, "Draw from the fewest tokens that together have this probability.", gt=0, le=1)
-    min_p: float = setting(0.0, "Leave out tokens below this share of the highest probability.", ge=0, le=1)
+    min_p: float | None = setting(
+        None, "Leave out tokens below this share of the highest probability; as the training says if none.", ge=0, le=1
+    )
     repetition: float = setting(1.0, "Penalty on tokens that occurred already; 1 is none.", ge=1)
     beams: int = setting(1, "Keep this many hypotheses and return the most probable; 1 samples.", ge=1, le=64)
     length_penalty: float = setting(1.0, "Of beam search: above 0 favours longer sequences.", ge=0)
@@ -109,8 +111,10 @@ class Options(Settings):
         None, "Of beam search: stop when this many hypotheses have ended; if none, when no other can be better.", ge=1
     )
 
-    def filters(self, forbidden: Tensor) -> Filters:
-        return Filters(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition, forbidden)
+    def filters(self, forbidden: Tensor, min_p: float = 0.0) -> Filters:
+        """min_p: where nobody says."""
+        least = min_p if self.min_p is None else self.min_p
+        return Filters(self.temperature, self.top_k, self.top_p, least, self.repetition, forbidden)
 
 
 @dataclass(frozen=True)
