@@ -351,6 +351,31 @@ def test_what_cannot_be_done_is_said_in_a_sentence() -> None:
         make(cell="gru", tied=True)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_known_tokens_stay_in_their_places_and_each_row_is_its_own(cell: str) -> None:
+    family = make(cell=cell, context=6)  # fewer than are drawn: the state is read anew on the way
+    known, mask = torch.full((5, 9), 4), torch.zeros(5, 9, dtype=torch.bool)
+    known[:, 0], mask[:, [0, 4, 5, 8]] = family.tokens.bos, True
+    options = Autoregressive.Options(fill="in place", particles=6)
+    rows = family.sample(5, Condition(known=known, mask=mask), Rng(3), options)
+    assert torch.equal(rows[:, [0, 4, 5, 8]], known[:, [0, 4, 5, 8]]) and len({tuple(r) for r in rows.tolist()}) > 2
+    one = family.sample(1, Condition(known=known[3:4], mask=mask[3:4]), Rng(3, offset=3), options)
+    assert torch.equal(one[0], rows[3])
+    assert not family.gradual(Condition(known=known, mask=mask), options)
+    assert family.gradual(Condition(known=known, mask=mask.cummin(1).values), options)
+
+
+def test_what_training_says_of_improbable_tokens_holds_where_nobody_says() -> None:
+    draws = {}
+    for least in (0.0, 0.5):
+        family = make(min_p=least)
+        for asked in (None, 0.0, 0.5):
+            options = Autoregressive.Options(max_tokens=12, min_p=asked)
+            draws[least, asked] = family.sample(6, Condition(), Rng(0), options)
+    assert torch.equal(draws[0.0, None], draws[0.0, 0.0]) and torch.equal(draws[0.5, None], draws[0.5, 0.5])
+    assert torch.equal(draws[0.5, 0.0], draws[0.0, 0.0]) and not torch.equal(draws[0.0, 0.0], draws[0.5, 0.5])
+
+
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
@@ -366,6 +391,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence() -> None:
         ("length_penalty", -1),
         ("max_tokens", 0),
         ("fill", "some"),
+        ("particles", 0),
     ],
 )
 def test_options_out_of_their_limits_are_refused_by_name(name: str, bad: Any) -> None:
