@@ -3,7 +3,8 @@
 Trains the recipe on the named set `protein-families` and tells the perplexity per residue of its test members: all nats
 of a sequence (with gaps, insertions and its end, where rows of alignments are learnt) over its residues. Beside it
 stand profiles of the training members: that of genloom's figures, made by aligning, and one counted here in the columns
-of the alignments, which pays nothing for gaps and insertions. Then the mutants of a beta-lactamase are scored without
+of the alignments, which pays nothing for gaps and for where insertions are. What both say of the residues in columns
+alone is told once more: there they are asked the same. Then the mutants of a beta-lactamase are scored without
 having learnt from any (`genloom score`); none of the families is related to it.
 
     python benchmarks/proteins.py beta-lactamase.fasta --budget 15m --clock cpu --threads 1 \\
@@ -41,8 +42,11 @@ def columns(row: str) -> str:
     return "".join(c for c in row if not c.islower())
 
 
-def counted(training: Mapping[str, Sequence[str]], test: Mapping[str, Sequence[str]]) -> float:
-    """Perplexity per residue of profiles in the columns of the alignments; insertions by their frequencies in all."""
+def counted(
+    training: Mapping[str, Sequence[str]], test: Mapping[str, Sequence[str]], insertions: bool = True
+) -> float:
+    """Perplexity per residue of profiles in the columns of the alignments; insertions, where they count, by their
+    frequencies in all."""
     letters = "".join(c for rows in training.values() for row in rows for c in row.upper() if c in RESIDUES)
     background = np.array([letters.count(r) for r in RESIDUES], float) / len(letters)
     nats, n = 0.0, 0
@@ -52,7 +56,8 @@ def counted(training: Mapping[str, Sequence[str]], test: Mapping[str, Sequence[s
         table = (table + PSEUDO * background) / (table.sum(1, keepdims=True) + PSEUDO)
         for row in rows:
             found = [table[i][RESIDUES.index(c)] for i, c in enumerate(columns(row)) if c in RESIDUES]
-            found += [background[RESIDUES.index(c.upper())] for c in row if c.islower() and c != "x"]
+            if insertions:
+                found += [background[RESIDUES.index(c.upper())] for c in row if c.islower() and c != "x"]
             nats, n = nats - float(np.log(found).sum()), n + len(found)
     return math.exp(nats / n)
 
@@ -76,6 +81,19 @@ def perplexities(run: Any, split: Any, rows: Mapping[str, Sequence[str]]) -> dic
     sizes = {f: sum(c.upper() in RESIDUES + "X" for row in found for c in row) for f, found in rows.items()}
     out = {f: math.exp(nats[f] / sizes[f]) for f in sorted(rows)}
     return {"all": math.exp(sum(nats.values()) / sum(sizes.values())), **out}
+
+
+def in_columns(run: Any, split: Any) -> float:
+    """Perplexity per residue in the columns of the alignments, where it is known that a column holds one: what the
+    profile of the columns is asked. The model pays for nothing else either."""
+    ids = torch.tensor(run.modality.prompt(RESIDUES))
+    nats, n = 0.0, 0
+    for batch in split.batches(16):
+        told = run.family.predictions(batch.x, batch.condition.only(run.family.honours() - {"known"}))
+        each = told[:, :, ids].log_softmax(-1)
+        which = batch.x[:, 1:, None] == ids
+        nats, n = nats - float(each[which].sum()), n + int(which.sum())
+    return math.exp(nats / n)
 
 
 def scored(run: Path, variants: Path) -> dict[str, Any]:
@@ -125,6 +143,10 @@ def main() -> None:
         "perplexity_per_residue": {k: round(v, 3) for k, v in perplexities(run, data.test, test).items()},
         "of_profile_by_aligning": round(float(profile.measure(*every)), 3),
         "of_profile_in_columns": round(counted(training, test), 3),
+        "in_columns_alone": {
+            "model": round(in_columns(run, data.test), 3),
+            "profile": round(counted(training, test, insertions=False), 3),
+        },
         "beta_lactamase": scored(folder, given.variants),
     }  # fmt: skip
     text = json.dumps(result, indent=1)
