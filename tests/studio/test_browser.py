@@ -156,6 +156,52 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return space
 
 
+def test_what_is_done_before_a_script_has_loaded_is_not_lost(
+    browser: Any, played: Workspace, shots: Path, tmp_path: Path
+) -> None:
+    server = Server(played.root)
+    try:
+        page = Watched(browser, server, shots).page
+        held: list[Any] = []
+        holding = True
+        page.route("**/static/*.js", lambda r: held.append(r) if holding else r.continue_())
+
+        def late(path: str) -> None:
+            nonlocal holding
+            holding = True
+            page.goto(server.address + path, wait_until="commit")
+
+        def script() -> None:
+            """What the page waits for comes, and all that it then asks for."""
+            nonlocal holding
+            holding = False
+            while held:
+                held.pop().continue_()
+
+        late("/runs/digits/play")
+        page.locator("#n").fill("3")
+        page.locator("#n").press("Enter")
+        assert all(b.is_disabled() for b in page.locator("#play button:visible").all())
+        assert page.url == f"{server.address}/runs/digits/play"
+        script()
+        assert page.locator("#n").input_value() == "3"
+        page.get_by_role("button", name="Draw", exact=True).click()
+        page.locator("#batches h3", has_text="Samples: 3").wait_for()
+
+        late("/new")
+        page.locator("#data").select_option("named:digits")
+        script()
+        page.locator("input[name=model]").first.wait_for()  # what belongs to the choice
+
+        late("/data")
+        (tmp_path / "words.txt").write_text("one\ntwo\n")
+        page.locator("#files").set_input_files(tmp_path / "words.txt")
+        script()
+        assert page.get_by_label("Name of the data").input_value() == "words"
+    finally:
+        server.kill()
+
+
 def test_the_playground_of_each_kind(browser: Any, played: Workspace, shots: Path) -> None:
     server = Server(played.root)
     try:

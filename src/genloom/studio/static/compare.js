@@ -1,6 +1,6 @@
 // Many runs side by side. The table and the first curves come at once, more curves as they are ticked.
 import uPlot from "./uplot.js";
-import { ask, block, duration, figures, make, put } from "./studio.js";
+import { ask, block, duration, figures, make, put, ready } from "./studio.js";
 import { axis, colour } from "./charts.js";
 
 const words = block("[data-words]");
@@ -195,6 +195,7 @@ new ResizeObserver(() => {
   if (drawn && Math.abs(by("plot").clientWidth - drawn) > 30) plot();
 }).observe(by("plot"));
 
+ready();
 draw([first]);
 if (first.curves.some((c) => !c.exact)) setTimeout(curves, 4000);
 table();

@@ -1,21 +1,25 @@
 // The form of a new training: shows what belongs to a choice, and asks what the training will take.
-import { ask, duration, figures, make, put, sleep } from "./studio.js";
+import { ask, duration, figures, make, put, ready, sleep } from "./studio.js";
 
 const form = document.getElementById("new");
 
-form.addEventListener("change", (event) => {
-  if (!event.target.matches("[data-reload]")) return;
+function reload(changed) {
   const query = new URLSearchParams();
-  const reset = event.target.name === "data" ? ["model", "recipe"] : event.target.name === "model" ? ["recipe"] : [];
+  const reset = changed.name === "data" ? ["model", "recipe"] : changed.name === "model" ? ["recipe"] : [];
   for (const [name, value] of new FormData(form)) {
-    const elsewhere = name.includes(".") && (event.target.name === "data" || name.startsWith("family."));
+    const elsewhere = name.includes(".") && (changed.name === "data" || name.startsWith("family."));
     if (value && !reset.includes(name) && !elsewhere) query.set(name, value);
   }
-  const focus = event.target.name;
-  sessionStorage.setItem("focus", `[name="${focus}"]${event.target.type === "radio" ? ":checked" : ""}`);
+  sessionStorage.setItem("focus", `[name="${changed.name}"]${changed.type === "radio" ? ":checked" : ""}`);
   sessionStorage.setItem("scroll", String(scrollY));
   location.replace(`/new?${query}`);
-});
+}
+
+form.addEventListener("change", (event) => { if (event.target.matches("[data-reload]")) reload(event.target); });
+// What was chosen before this script had loaded.
+const early = [...form.querySelectorAll("[data-reload]")].find((input) => (input.type === "radio"
+  ? input.checked && !input.defaultChecked : input.value !== (input.querySelector("[selected]")?.value ?? "")));
+if (early) reload(early);
 
 // A second click must not start a second training.
 const start = form.querySelector("button.main");
@@ -64,3 +68,4 @@ document.getElementById("estimate")?.addEventListener("click", async (event) => 
   }
   event.target.disabled = false;
 });
+ready();

@@ -1,5 +1,5 @@
 // The playground: asks for samples and shows what comes, as its files say. What was made before is shown again.
-import { ask, block, make, put } from "./studio.js";
+import { ask, block, make, put, ready } from "./studio.js";
 import { WIDGETS } from "./widgets.js";
 
 const page = document.getElementById("play");
@@ -122,11 +122,6 @@ async function show(batch, open) {
   else batches.append(box);
 }
 
-for (const key of block("[data-kept]", page).slice(0, 6)) {
-  const batch = await ask(`${base}/made/${key}`).catch(() => null);
-  if (batch) await show(batch, false);
-}
-
 // -- asking --------------------------------------------------------------------------------------
 
 form.addEventListener("submit", (event) => {
@@ -217,4 +212,10 @@ if (latents) {
     draw();
   });
   document.getElementById("keep").addEventListener("click", () => working(async () => show(await send("moved", { ...centre, moves: moves(), spreads, keep: true }), true)));
+}
+
+ready();
+for (const key of block("[data-kept]", page).slice(0, 6)) {
+  const batch = await ask(`${base}/made/${key}`).catch(() => null);
+  if (batch) await show(batch, false);
 }

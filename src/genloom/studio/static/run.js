@@ -1,7 +1,7 @@
 // The page of a run follows what is on disk: curves, samples, state and log come as events, and after a break go on
 // from the last one.
 import { draw } from "./charts.js";
-import { ask, block, duration, figures, make, put } from "./studio.js";
+import { ask, block, duration, figures, make, put, ready } from "./studio.js";
 
 const page = document.getElementById("run");
 const base = page.dataset.base;
@@ -176,6 +176,7 @@ function logIs(piece) {
 // -- events --------------------------------------------------------------------------------------
 
 const acts = { history: append, reset: fetchCurves, samples: samplesAre, state: stateIs, log: logIs };
+ready();
 let place = await fetchCurves();
 let source = null;
 

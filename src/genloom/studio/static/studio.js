@@ -1,5 +1,10 @@
 // What every page has: short messages, requests that tell their errors, tables that sort.
 
+/** Buttons that do nothing without the page's script are served disabled, so that no click comes too early and is lost. */
+export function ready() {
+  for (const button of document.querySelectorAll("[data-script]")) button.disabled = false;
+}
+
 export function toast(text) {
   const box = document.getElementById("toast");
   box.textContent = text;

@@ -24,7 +24,9 @@ function choose(list) {
 
 for (const id of ["files", "folder"]) {
   const input = document.getElementById(id);
-  input.addEventListener("change", () => choose([...input.files].map((file) => ({ path: file.webkitRelativePath || file.name, file }))));
+  const take = () => choose([...input.files].map((file) => ({ path: file.webkitRelativePath || file.name, file })));
+  input.addEventListener("change", take);
+  if (input.files.length) take(); // chosen before this script had loaded
 }
 
 async function walk(entry, above = "") {
