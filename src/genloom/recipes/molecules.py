@@ -22,7 +22,7 @@ def recipe() -> dict[str, Any]:
         # Told of their properties, molecules are learnt better; samples have those of training molecules.
         "modality": {"notation": "kekule", "properties": ["qed", "logp", "weight", "tpsa"]},
         # Half of the invalid samples come from tokens that the model holds to be next to impossible.
-        "family": {"width": 128, "depth": 4, "places": True, "ngrams": 2, "dropout": 0.1, "min_p": 0.01},
+        "family": {"width": 128, "depth": 4, "places": True, "ngrams": 2, "dropout": 0.2, "min_p": 0.01},
         "train": {"budget": 900.0, "batch": 64},
     }
 
