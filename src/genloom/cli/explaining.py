@@ -58,6 +58,7 @@ def explain(
     from genloom.run import save_shown
     from genloom.run.explaining import Asked, data_or_reason, document_of, explained, pictured
 
+    _of_rows(trained, bool(files))
     paths = _files(files, trained) if files else []
     if len(paths) > MOST_FILES:
         raise InputError(f"{len(paths)} files are too many to look at; give at most {MOST_FILES}")
@@ -96,6 +97,25 @@ def explain(
         return
     show = {"nearest": _show_nearest, "latents": _show_latents, "surprise": _show_surprise}
     print("\n\n".join(show[name](part) for name, part in parts.items() if "reason" not in part.document))
+
+
+def _of_rows(run: Run, given: bool) -> None:
+    """Raise InputError where a model of tables has nothing to show."""
+    from genloom.core.spec import Row
+    from genloom.evaluate.traversals import has_latents
+
+    if not isinstance(run.modality.spec, Row):
+        return
+    if not has_latents(run.family):
+        raise InputError(
+            f"the model {run.config.model} of a table has no latents to show; `genloom evaluate {run.path}` says how "
+            "near its rows are to training rows"
+        )
+    if given:
+        raise InputError(
+            "rows of tables are not looked at one by one; leave the files out to see the latents, and see how near "
+            f"rows are to training rows by `genloom evaluate {run.path}`"
+        )
 
 
 def _check(run: Run, latents: bool, text: list[str] | None, by: str) -> None:

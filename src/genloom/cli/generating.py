@@ -104,12 +104,12 @@ def sample(
     properties, sources = _numbers(property_ or []), _source_texts(source, source_file)
     trained = _load(run).writing(options.pop("modality", {}))
     if where or fill or trained.config.kind == "table":
-        from genloom.cli.rows import write
+        from genloom.cli.rows import not_for_rows, write
 
         others = {"--label": label, "--grid": grid, "--prompt": prompt, "--suffix": suffix, "--stop": stop,
-                  "--property": property_, "--source": sources, "--known": known, "--stream": stream}  # fmt: skip
-        if wrong := [name for name, value in others.items() if value]:
-            raise InputError(f"{wrong[0]} is not for rows of tables; ask for them by --where or --fill")
+                  "--property": property_, "--source": sources, "--known": known, "--stream": stream,
+                  "--only": only, "--repair": repair, "--max-tokens": max_tokens}  # fmt: skip
+        not_for_rows(others, "; ask for them by --where or --fill")
         write(trained, n, out, where, fill, {"seed": seed, "options": options}, not no_mark, json)
         return
     is_text = trained.modality.shows_text and not grid
@@ -313,12 +313,20 @@ def reconstruct(
     no_mark: NoMark = False,
     json: Json = False,
 ) -> None:
-    """Encode examples and decode them again. For models with a latent space. Texts are printed unless -o is given."""
+    """Encode examples and decode them again. For models with a latent space. Texts and rows of tables are printed
+    unless -o is given, for tables a .csv, .tsv, .parquet or .xlsx file."""
     trained = _load(run)
 
     from genloom.run import save_shown
 
+    trained.latent()
     found = _files(files, trained)
+    if trained.config.kind == "table":
+        from genloom.cli.rows import not_for_rows, reconstruct
+
+        not_for_rows({"--grid": grid})
+        reconstruct(trained, found, out, not no_mark, json)
+        return
     stems, originals = [], []
     for path in found:
         parts = _read(path, trained)
@@ -391,12 +399,20 @@ def interpolate(
     no_mark: NoMark = False,
     json: Json = False,
 ) -> None:
-    """Draw ways between samples or examples in latent space, a row each. Texts are printed unless -o is given."""
+    """Draw ways between samples or examples in latent space, a row each. Texts and rows of tables are printed unless
+    -o is given."""
     trained = _load(run)
 
     from genloom.run import save_shown
 
+    trained.latent()
     given = _files(between, trained) if between else []
+    if trained.config.kind == "table":
+        from genloom.cli.rows import interpolate, not_for_rows
+
+        not_for_rows({"--label": label})
+        interpolate(trained, given, {"n": n, "rows": rows, "seed": seed}, out, not no_mark, json)
+        return
     ends = [part for path in given for part in _read(path, trained)] or None
     if trained.modality.shows_text and out is None:
         ways = trained.interpolate(n, rows=rows, seed=seed, label=label, between=ends)

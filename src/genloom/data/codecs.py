@@ -49,6 +49,11 @@ class Codec(Protocol):
         that go with what is there none is given, else the most frequent. Raises InputError."""
         ...
 
+    def complete(self, frame: pd.DataFrame) -> Floats:
+        """[N, spans] of rows in which a missing cell is a value like others; -inf where no training row lacked one.
+        Raises InputError as `given`."""
+        ...
+
     def decode(self, x: Floats) -> dict[str, Any]:
         """The columns of [N, spans], as arrays that a DataFrame takes."""
         ...
@@ -132,6 +137,12 @@ class Number:
         if len(wrong):
             raise InputError(f"{frame[self.column].iloc[wrong[0]]!r} in row {wrong[0] + 1} is no {self.column}")
         return np.where(there[:, None], x, 0.0), there
+
+    def complete(self, frame: pd.DataFrame) -> Floats:
+        x, there = self.given(frame, sole=False)
+        silent = [k for k, s in enumerate(self.specials, 1) if isinstance(s, str) and s.lower() in MISSING]
+        x[~there, 0] = silent[0] if silent else -np.inf
+        return x
 
     @property
     def missing(self) -> str:
@@ -320,11 +331,26 @@ class Category:
             if all(t is None for t in row):
                 continue
             if not fits[row]:
-                near = [_shown(level[columns[0]]) for level in self.levels]
-                what = f"level of {' + '.join(names)} (row {i + 1})"
-                raise InputError(unknown(" + ".join(t or "" for t in row), near if len(names) == 1 else (), what))
+                raise InputError(self._strange(row, columns, i + 1))
             there[i], out[i, 0] = len(fits[row]) == 1 or not sole, fits[row][0]
         return out, there
+
+    def _strange(self, row: tuple[str | None, ...], columns: Sequence[int], number: int) -> str:
+        """What is wrong with cells that fit no level."""
+        for text, k in zip(row, columns, strict=True):
+            known = dict.fromkeys(_shown(level[k]) for level in self.levels)
+            if text is not None and text not in known:
+                return unknown(text, [t for t in known if t], f"level of {self.columns[k]} (row {number})")
+        told = [f"{self.columns[k]}={t}" for t, k in zip(row, columns, strict=True) if t is not None]
+        return f"no training row has {' with '.join(told)} (row {number})"
+
+    def complete(self, frame: pd.DataFrame) -> Floats:
+        self.given(frame, sole=False)
+        places: dict[tuple[str, ...], int] = {}
+        for i, level in enumerate(self.levels):
+            places.setdefault(tuple(map(_shown, level)), i)
+        rows = zip(*([t or "" for t in _texts(frame[c])] for c in self.columns), strict=True)
+        return np.array([places.get(row, -np.inf) for row in rows], np.float64)[:, None]
 
     def decode(self, x: Floats) -> dict[str, Any]:
         codes = x[:, 0].astype(np.int64)

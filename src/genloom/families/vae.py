@@ -254,6 +254,8 @@ class VAE(Family):
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition, rng: Rng, options: VAE.Options) -> Tensor:
+        if options.max_tokens is not None and self.sentences is None:
+            raise InputError("max_tokens is for sequences; leave it out: a grid or a row always has all its values")
         label = self._labels(condition)
         if label is None and self.classes:
             label = self.prior.classes(n, rng)
@@ -267,8 +269,6 @@ class VAE(Family):
             assert isinstance(self.spec, Tokens)
             uniform = rng.uniform_each("token", n, options.max_tokens or self.spec.length - 1)
             return self.sentences.draw(z, label, uniform, options.temperature)
-        if options.max_tokens is not None:
-            raise InputError("max_tokens is for sequences; leave it out: a grid always has all its values")
 
         def choose(i: int, rung: Rung, h: Tensor) -> Tensor:
             mean, logvar = rung.prior(h)

@@ -13,13 +13,20 @@ from genloom.core.device import device_of
 from genloom.core.errors import InputError
 from genloom.core.family import HasLatent, HasNoise
 from genloom.core.rng import Rng, derive
-from genloom.core.spec import Tokens
+from genloom.core.spec import Grid, Spec
 from genloom.evaluate.traversals import CENTRES
+from genloom.families import family_names, find_family
 
 if TYPE_CHECKING:
     from genloom.run.trained import Run
 
 CODED = 48  # samples by which latents are ranked, of which the first is moved
+
+
+def that_encode(spec: Spec) -> list[str]:
+    """Names of the models of such data that have a latent space."""
+    families = {name: find_family(name) for name in family_names()}
+    return [n for n, f in families.items() if type(spec) in f.accepts and issubclass(f, HasLatent)]
 
 
 @torch.no_grad()
@@ -50,4 +57,4 @@ def moved_of(run: Run, seed: int, label: str | None, moves: Mapping[str, float])
     honours = first is not None and "label" in run.family.honours()
     condition = Condition(label=first.to(z.device) if honours and first is not None else None)
     x = run.family.decode(z, condition).cpu()
-    return run.modality.decode((x if isinstance(run.family.spec, Tokens) else x.float().clamp(-1, 1))[0])
+    return run.modality.decode((x.float().clamp(-1, 1) if isinstance(run.family.spec, Grid) else x)[0])

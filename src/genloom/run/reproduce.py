@@ -13,14 +13,14 @@ from genloom.core.config import validate
 from genloom.core.device import device_of
 from genloom.core.errors import GenloomError, InputError
 from genloom.core.run import CONFIG, MANIFEST, WEIGHTS, RunFolder
-from genloom.core.spec import Spec
+from genloom.core.spec import Row, Spec
 from genloom.nets.native.library import using
 from genloom.provenance import Marker, load_identity
 from genloom.provenance.record import Record, records_beside
 from genloom.provenance.writing import software
 from genloom.run.generate import chunks, save_shown
 from genloom.run.latents import moved_of
-from genloom.run.rows import write_rows
+from genloom.run.rows import put_rows, table_of, write_rows
 from genloom.run.trained import Run
 
 
@@ -53,7 +53,7 @@ def reproduce(
     out: a folder to write the file to, with a record of its own; nothing is written without.
 
     Raises InputError when the file has no record that holds, its run is not found or not the one that made it, or it
-    was made from pictures that the record does not keep.
+    was made from files that the record does not keep.
     """
     path = Path(file)
     try:
@@ -152,13 +152,19 @@ def _again(
         )  # fmt: skip
     elif task == "interpolate" and not asked.get("between"):
         ways = run.interpolate(asked["n"], rows=asked["rows"], seed=asked["seed"], label=asked["label"])
-        shown = run.modality.show([image for way in ways for image in way], asked["n"])
-        write = lambda folder, m: save_shown(shown, folder / stem, m)  # noqa: E731
+        if isinstance(run.family.spec, Row):
+            import pandas as pd
+
+            rows, ending = pd.concat(ways, ignore_index=True), str(asked["ending"])
+            write = lambda folder, m: put_rows(table_of(run), [rows], folder / f"{stem}{ending}", m)  # noqa: E731
+        else:
+            shown = run.modality.show([image for way in ways for image in way], asked["n"])
+            write = lambda folder, m: save_shown(shown, folder / stem, m)  # noqa: E731
     elif task == "latents":
         moved = moved_of(run, asked["seed"], asked["label"], asked["moves"])
         write = lambda folder, m: run.modality.write([moved], folder, [stem], m)  # noqa: E731
     else:
-        raise InputError(f"{entry['name']} was made from pictures of which the record keeps only the digests")
+        raise InputError(f"{entry['name']} was made from files of which the record keeps only the digests")
     marker.places = place
     with TemporaryDirectory(prefix="genloom-") as scratch:
         write(Path(scratch), marker)

@@ -167,15 +167,7 @@ def filled(run: Run, holes: Any, *, seed: int = 0, options: Settings, notify: No
     table = table_of(run)
     if "known" not in run.family.honours():
         raise InputError(f"the model {run.config.model} cannot fill holes; {listing(_that_fill())} can")
-    reading = open_frame(holes, DataConfig(), table.config.query, table.config.sheet).load().frame
-    assert isinstance(reading, Reading)
-    frame = reading.frame
-    strange = [c for c in frame.columns if c not in table.columns]
-    if strange:
-        notify(f"{count(len(strange), 'column')} that the model does not know: {', '.join(strange)}, left out")
-    if reading.lost:
-        raise InputError(f"{reading.lost[0][0]} does not fit: {reading.lost[0][1]}; mend it")
-    own = table.understood(frame[[c for c in frame.columns if c in table.columns]], reading.typed)
+    own = cells_of(table, holes, notify)
     known, mask = table.given(own)
     out = []
     for at in range(0, len(own), ROWS):
@@ -192,6 +184,25 @@ def filled(run: Run, holes: Any, *, seed: int = 0, options: Settings, notify: No
     if broken:
         notify(f"{count(broken, 'row')} cannot keep the constraints with what is given")
     return pd.concat(out, ignore_index=True)
+
+
+def cells_of(table: Table, rows: Any, notify: Notify) -> pd.DataFrame:
+    """The columns of a table (a path or a DataFrame) that the model knows, cells that say nothing as missing. Raises
+    InputError for a table without rows or without such columns, and for rows that are not as wide as the others."""
+    reading = open_frame(rows, DataConfig(), table.config.query, table.config.sheet).load().frame
+    assert isinstance(reading, Reading)
+    frame = reading.frame
+    own = [c for c in frame.columns if c in table.columns]
+    if not own:
+        raise InputError(f"{reading.origin} has none of the model's columns; they are {listing(list(table.columns))}")
+    strange = [c for c in frame.columns if c not in table.columns]
+    if strange:
+        notify(f"{count(len(strange), 'column')} that the model does not know: {', '.join(strange)}, left out")
+    if reading.lost:
+        raise InputError(f"{reading.lost[0][0]} does not fit: {reading.lost[0][1]}; mend it")
+    if not len(frame):
+        raise InputError(f"{reading.origin} has no rows below its header")
+    return table.understood(frame[own], reading.typed)
 
 
 def _that_fill() -> list[str]:

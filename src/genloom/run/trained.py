@@ -22,6 +22,7 @@ from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
 from genloom.core.run import WEIGHTS, RunFolder
 from genloom.core.spec import Row, Tokens
+from genloom.data.items import listing
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
@@ -30,8 +31,10 @@ from genloom.run.completing import completed
 from genloom.run.generate import file_part, generate, save_shown
 from genloom.run.interpolating import interpolated
 from genloom.run.keeping import check, kept
+from genloom.run.latents import that_encode
 from genloom.run.opening import opened
 from genloom.run.prompting import columns, cut, guide_for
+from genloom.run.row_codes import encoded_rows, reconstructed_rows, rows_of
 from genloom.run.rows import filled, sampled
 from genloom.run.speaking import Speaks
 from genloom.run.streaming import streamed
@@ -329,12 +332,15 @@ class Run(Speaks):
         """The family as one with a latent space. Raises InputError."""
         if not isinstance(self.family, HasLatent):
             raise InputError(
-                f"the model {self.config.model} has no latent space; the models vae, autoencoder and fsq have one"
+                f"the model {self.config.model} has no latent space; for such data there is one in "
+                f"{listing(that_encode(self.family.spec))}"
             )
         return self.family
 
     def _encoded(self, examples: Sequence[Any]) -> Tensor:
         """Examples of the modality, raw or already read, as one batch; sequences are padded to the longest."""
+        if isinstance(self.family.spec, Row):
+            return encoded_rows(self, examples).to(device_of(self.family))
         if not len(examples):
             raise InputError("there is nothing to encode: no examples were given")
         cls, config, spec = type(self.modality), self.modality.config, self.family.spec
@@ -346,21 +352,26 @@ class Run(Speaks):
 
     @torch.no_grad()
     def encode(self, examples: Sequence[Any]) -> NDArray[np.float32]:
-        """[N, D] features of examples (PIL images, arrays, texts or file contents). Raises InputError for a family
-        without a latent space."""
+        """[N, D] features of examples (PIL images, arrays, texts or file contents; of a table a path, a DataFrame or
+        mappings). Raises InputError for a family without a latent space."""
         codes: NDArray[np.float32] = self.latent().encode(self._encoded(examples)).float().cpu().numpy()
         return codes
 
     @torch.no_grad()
-    def decode(self, codes: NDArray[np.float32]) -> list[Any]:
-        """Examples of codes [N, D]."""
+    def decode(self, codes: NDArray[np.float32]) -> Any:
+        """Examples of codes [N, D]: a list, of a table a DataFrame."""
+        if isinstance(self.family.spec, Row):
+            return rows_of(self, torch.as_tensor(codes, dtype=torch.float32))
         z = torch.as_tensor(codes, dtype=torch.float32, device=device_of(self.family))
         x = self.latent().decode(z)
         x = x if isinstance(self.family.spec, Tokens) else x.float().clamp(-1, 1)
         return [self.modality.decode(e) for e in x.cpu()]
 
-    def reconstruct(self, examples: Sequence[Any]) -> list[Any]:
-        """Each example encoded and decoded again."""
+    def reconstruct(self, examples: Sequence[Any]) -> Any:
+        """Each example encoded and decoded again: a list, of a table a DataFrame."""
+        if isinstance(self.family.spec, Row):
+            self.latent()
+            return reconstructed_rows(self, examples)
         return self.decode(self.encode(examples))
 
     def interpolate(
@@ -371,8 +382,9 @@ class Run(Speaks):
         seed: int = 0,
         label: str | int | None = None,
         between: Sequence[Any] | None = None,
-    ) -> list[list[Any]]:
-        """`rows` ways of n steps between two codes each: of the examples `between` (pairs in turn), else of samples."""
+    ) -> list[Any]:
+        """`rows` ways of n steps between two codes each: of the examples `between` (pairs in turn), else of samples.
+        Each is a list of examples, of a table a DataFrame."""
         return interpolated(self, n, rows, seed, label, between)
 
     # -- the data it learnt from ---------------------------------------------------------------------------------------
