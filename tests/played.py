@@ -24,7 +24,7 @@ def train(runs: Path) -> None:
     people = [f"{20 + 7 * i % 40},{'AB'[i % 2]},{'red' if i % 3 else 'blue'}" for i in range(120)]
     (runs.parent / "people.csv").write_text("\n".join(["age,city,colour", *people]))
     api.train(runs.parent / "people.csv", model="forest", out=runs / "people")
-    cell = {**small, "family.cell": "gru", "family.width": 16, "family.hidden": 32}
+    cell = {**small, "family.cell": "gru", "family.width": 16, "family.hidden": 32, "family.infill": 0.5}
     for name, data in (
         ("names", runs.parent / "names.txt"),
         ("molecules", "simple-molecules"),

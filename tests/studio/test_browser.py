@@ -181,7 +181,8 @@ def test_what_is_done_before_a_script_has_loaded_is_not_lost(
         late("/runs/digits/play")
         page.locator("#n").fill("3")
         page.locator("#n").press("Enter")
-        assert all(b.is_disabled() for b in page.locator("#play button:visible").all())
+        able = page.locator("#play button:visible:enabled").evaluate_all("all => all.map(b => b.outerHTML)")
+        assert not able
         assert page.url == f"{server.address}/runs/digits/play"
         script()
         assert page.locator("#n").input_value() == "3"
@@ -197,6 +198,7 @@ def test_what_is_done_before_a_script_has_loaded_is_not_lost(
         (tmp_path / "words.txt").write_text("one\ntwo\n")
         page.locator("#files").set_input_files(tmp_path / "words.txt")
         script()
+        page.get_by_label("Name of the data").wait_for()
         assert page.get_by_label("Name of the data").input_value() == "words"
     finally:
         server.kill()

@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 
 from genloom.core.config import DataConfig, TrainConfig, settings
 from genloom.core.errors import InputError
-from genloom.families import find_family
+from genloom.families import family_names, find_family
 from genloom.modalities import find_modality
 from genloom.studio import security
 from genloom.studio.app import new_app
@@ -86,11 +86,12 @@ def test_both_languages_put_the_same_values_in() -> None:
 
 
 def test_meanings_of_settings_are_those_of_settings_that_there_are() -> None:
-    known = {f.name for n in ("flow", "autoregressive", "vae") for f in fields(find_family(n).Options, "")}
+    options = {f.key for n in family_names() for f in fields(find_family(n).Options, "")}
+    known = set(options)
     for section, config in (("data", DataConfig), ("train", TrainConfig), ("modality", find_modality("image").Config)):
-        known |= {f.name for f in fields(config, section)}
-    told = {k.removeprefix("setting.") for k in words.catalogue() if k.startswith("setting.")}
-    assert told <= {k.replace(".", "_") for k in known}
+        known |= {f.key for f in fields(config, section)}
+    assert options <= set(words.Words("zh").section("setting")) <= known
+    assert options == set(words.Words("zh").section("option"))  # what the playground calls them
     assert words.Words("en").find("setting.train_batch", "own") == "own"
     assert words.Words("zh").find("setting.train_batch", "own") == "每步的样本数。"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from genloom import api
+from genloom.data.midi import PITCH, QUARTER, TRACK, Piece, midi_bytes, read_midi
 from genloom.provenance import mark, verify
 from genloom.run import reproduce
 from genloom.run.latents import CODED
@@ -24,6 +26,7 @@ from genloom.studio.pages import making
 from genloom.studio.pages.router import pages
 from genloom.studio.pages.workspace import Workspace
 from played import train
+from scores import chorale
 
 HERE = "http://127.0.0.1:7777"
 
@@ -100,6 +103,69 @@ def test_levels_can_be_asked_to_be_playable(client: TestClient, space: Workspace
     for text in sorted(folder.glob("0*.txt")):
         assert run.modality.shows_trait("playable", text.read_text().rstrip("\n"))  # type: ignore[attr-defined]
     assert reproduce(folder / "000001.png", space.runs / "ruins").same
+
+
+def sent(name: str, data: bytes) -> dict[str, str]:
+    """A file as the page sends it."""
+    return {"name": name, "data": base64.b64encode(data).decode()}
+
+
+def test_a_given_voice_is_kept_and_the_others_are_written(client: TestClient, space: Workspace) -> None:
+    tops = [steps[0] for steps in chorale(3)[::4]]  # a note a beat
+    tune = [(QUARTER * k, QUARTER, pitch) for k, pitch in enumerate(tops)]
+    given = Piece(np.array([(*note, 90, 0) for note in tune], np.int32))
+    batch = made(client, "music", known=sent("tune.mid", midi_bytes(given)), keep="1")
+    assert batch["task"] == "complete" and sum(f["name"].endswith(".wav") for f in batch["files"]) == 2
+    others = set()
+    for name in ("000000.mid", "000001.mid"):
+        path = space.own / "made" / "music" / batch["id"] / name
+        notes = read_midi(path.read_bytes()).notes
+        assert verify(path).holds and set(notes[:, TRACK]) > {0}
+        assert [tuple(n) for n in notes[notes[:, TRACK] == 0, : PITCH + 1].tolist()] == tune
+        others.add(notes[notes[:, TRACK] > 0].tobytes())
+    assert len(others) == 2
+
+
+def test_gaps_of_a_table_are_filled_and_what_is_given_stays(client: TestClient, space: Workspace) -> None:
+    holes = b"age,city,colour\n33,,red\n,B,\n41,A,blue\n"
+    batch = made(client, "people", fill=sent("holes.csv", holes))
+    path = space.own / "made" / "people" / batch["id"] / "rows.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()][1:]
+    assert [r[0] for r in rows][::2] == ["33", "41"] and [r[1] for r in rows][1:] == ["B", "A"]
+    assert rows[0][2] == "red" and rows[1][2] in ("red", "blue") and rows[2] == ["41", "A", "blue"]
+    assert rows[0][1] in ("A", "B") and 20 <= float(rows[1][0]) < 60 and verify(path).holds
+    for asked, says in (
+        ({"fill": sent("a.xlsx", holes)}, "is a .csv or .tsv file here"),
+        ({"fill": sent("a.csv", holes), "where": "city=A"}, "leave the conditions out"),
+        ({"fill": sent("a.csv", b"x\n" * 10_002)}, "10,000 rows can be filled at once"),
+        ({"fill": sent("a.csv", b"age,city\n1,Z\n")}, "'Z'"),
+        ({"fill": {"name": "a.csv", "data": "§"}}, "a file is sent as"),
+    ):
+        answer = client.post("/runs/people/play/samples", json={"n": 1, **asked})
+        assert answer.status_code == 400 and says in answer.json()["error"]["message"], answer.text
+
+
+@pytest.mark.parametrize(
+    ("run", "known", "says"),
+    [("music", b"MThd nothing", "cannot be read"), ("music", b"", "cannot be read")],
+)
+def test_a_piece_that_is_none_is_told(client: TestClient, run: str, known: bytes, says: str) -> None:
+    answer = client.post(f"/runs/{run}/play/samples", json={"n": 1, "known": sent("a.mid", known)})
+    assert answer.status_code == 400 and says in answer.json()["error"]["message"], answer.text
+
+
+def test_samples_between_a_beginning_and_an_end(client: TestClient, space: Workspace) -> None:
+    batch = made(client, "names", prompt="an", suffix="os")
+    assert all(t.startswith("an") and t.endswith("os") for t in batch["texts"])
+    assert reproduce(space.own / "made" / "names" / batch["id"] / "000001.txt", space.runs / "names").same
+    answer = client.post("/runs/names/play/stream", json={"prompt": "an", "suffix": "os"})
+    assert "cannot be led to a given end" in answer.text
+    whole = made(client, "ruins", n=1)
+    level = (space.own / "made" / "ruins" / whole["id"] / "000000.txt").read_text().rstrip("\n").split("\n")
+    begun = made(client, "ruins", prompt="\r\n".join(line[:2] for line in level))
+    for file in ("000000.txt", "000001.txt"):
+        lines = (space.own / "made" / "ruins" / begun["id"] / file).read_text().rstrip("\n").split("\n")
+        assert [line[:2] for line in lines] == [line[:2] for line in level]
 
 
 def test_wishes_reach_the_model(client: TestClient, space: Workspace) -> None:

@@ -35,6 +35,11 @@ class Field:
         """The name without its section."""
         return self.name.partition(".")[2]
 
+    @property
+    def key(self) -> str:
+        """What the catalogue of words calls it."""
+        return self.name.replace(".", "_")
+
 
 def fields(config: type[Settings], section: str, values: Mapping[str, Any] | None = None) -> list[Field]:
     """Every field of a settings class, nested ones dotted. values: what the settings are when nothing is given, where

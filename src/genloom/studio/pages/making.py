@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import hashlib
 import io
 import json
 import math
 import secrets
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from genloom.core.batch import Property
 from genloom.core.config import validate
-from genloom.core.errors import InputError
+from genloom.core.errors import InputError, Unreadable
 from genloom.core.family import HasLatent, HasSteps
 from genloom.core.files import write_atomic
-from genloom.core.modality import HasTraits, Repairs
-from genloom.core.spec import Row, Tokens
+from genloom.core.modality import Completes, HasTraits, Repairs, Sequential
+from genloom.core.spec import Grid, Row, Tokens
 from genloom.evaluate.traversals import has_latents, traversals
 from genloom.provenance import Mark, light
 from genloom.run.generate import file_part, save_shown
@@ -38,19 +41,28 @@ TEXT, WORDS = 20_000, 4_000  # characters of a text that a page shows, and of wh
 LATENTS = 8  # sliders
 BATCH = "batch.json"
 SEEDS = 2**31
+# Options that a family has for data of one form alone.
+OF_FORM: dict[tuple[str, str], type] = {
+    ("flow", "temperature"): Row, ("flow", "resample"): Row, ("vae", "max_tokens"): Tokens, ("vae", "rows.codes"): Row,
+    ("vae", "rows.rounds"): Row, ("vae", "noise"): Grid,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a run can be asked for. prompt: samples can be begun with a text. stream: they come piece by piece. where:
-    rows of a table that meet conditions. traits: those that every sample can be made to show, by repairs if need be."""
+    """What a run can be asked for. prompt, suffix: samples can be begun and ended with a text. stream: they come piece
+    by piece. voices: of music, of which some can be given. where: rows of a table that meet conditions. fill: holes of
+    a table can be filled. traits: those that every sample can be made to show, by repairs if need be."""
 
     classes: tuple[str, ...]
     properties: tuple[Property, ...]
     source: bool
     prompt: bool
+    suffix: bool
     stream: bool
+    voices: int
     where: bool
+    fill: bool
     traits: tuple[str, ...]
     repair: bool
     latents: bool
@@ -60,26 +72,36 @@ class Abilities:
 
 def abilities(run: Run) -> Abilities:
     family, honoured = run.family, run.family.honours()
-    # A prompt of other modalities is a file, and no request names files.
-    text = run.modality.shows_text and isinstance(family.spec, Tokens) and isinstance(family, HasSteps)
+    steps = isinstance(family.spec, Tokens) and isinstance(family, HasSteps)
+    # A prompt that is the path of a file is none here: no request names files.
+    prompt = steps and isinstance(run.modality, Sequential) and not run.modality.prompt_is_file
+    completes = steps and isinstance(run.modality, Completes)
     return Abilities(
         run.classes if "label" in honoured else (),
         run.condition.properties if "properties" in honoured else (),
         "source" in honoured,
-        text,
-        text,
+        prompt,
+        prompt and bool(getattr(family.config, "infill", 0)),
+        prompt and run.modality.shows_text,
+        getattr(getattr(run.modality, "code", None), "voices", 0) if completes else 0,
         isinstance(family.spec, Row),
+        isinstance(family.spec, Row) and "known" in honoured,
         tuple(run.modality.traits()) if isinstance(run.modality, HasTraits) else (),
         isinstance(run.modality, Repairs),
         has_latents(family),
         isinstance(family, HasLatent),
-        fields(type(family).Options, ""),
+        [
+            f
+            for f in fields(type(family).Options, "")
+            if isinstance(family.spec, OF_FORM.get((run.config.model, f.name), object))
+        ],
     )
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a page asks for, checked. label, source: None where nothing is said."""
+    """What a page asks for, checked. label, source: None where nothing is said. known: a file of which the parts `keep`
+    are kept and the others filled in; fill: a table whose holes are filled, and what its file is called."""
 
     n: int
     label: str | None
@@ -92,6 +114,10 @@ class Wish:
     where: str | None = None
     only: str | None = None
     repair: bool = False
+    suffix: str = ""
+    known: bytes | None = None
+    keep: str = "1"
+    fill: tuple[str, bytes] | None = None
 
 
 def wish(run: Run, asked: Mapping[str, Any]) -> Wish:
@@ -107,7 +133,9 @@ def wish(run: Run, asked: Mapping[str, Any]) -> Wish:
         whole(asked.get("seed", 0), "the seed", 0, SEEDS), options, prompt if can.prompt else "",
         (_text(asked["stop"]),) if asked.get("stop") else (), properties, source if can.source and source else None,
         _text(asked.get("where")) or None if can.where else None, str(asked["only"]) if asked.get("only") else None,
-        bool(asked.get("repair")) and can.repair,
+        bool(asked.get("repair")) and can.repair, _text(asked.get("suffix")) if can.suffix else "",
+        _file(asked["known"])[1] if asked.get("known") and can.voices else None,
+        _text(asked.get("keep")).strip() or "1", _file(asked["fill"]) if asked.get("fill") and can.fill else None,
     )  # fmt: skip
 
 
@@ -137,10 +165,19 @@ def _float(value: Any, what: str) -> float:
 
 
 def _text(value: Any) -> str:
-    text = "" if value is None else str(value)
+    text = "" if value is None else str(value).replace("\r\n", "\n")  # as browsers send line breaks
     if len(text) > WORDS:
         raise InputError(f"a text of at most {WORDS:,} characters can be given, this one has {len(text):,}")
     return text
+
+
+def _file(value: Any) -> tuple[str, bytes]:
+    """The name and the contents of a file that a page sends."""
+    try:
+        data = base64.b64decode(value["data"], validate=True)
+        return str(value["name"]), data
+    except (TypeError, KeyError, ValueError, binascii.Error):
+        raise InputError("a file is sent as its name and its contents in base64") from None
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -151,7 +188,8 @@ def _asked(run: Run, w: Wish, grid: bool) -> dict[str, Any]:
     """What a record says of samples, as `genloom reproduce` reads it."""
     options = validate(type(run.family).Options, w.options, "options").model_dump(mode="json")
     return {
-        "n": w.n, "label": w.label, "seed": w.seed, "options": options, "grid": grid, "prompt": w.prompt, "suffix": "",
+        "n": w.n, "label": w.label, "seed": w.seed, "options": options, "grid": grid, "prompt": w.prompt,
+        "suffix": w.suffix,
         "stop": list(w.stop), "properties": w.properties, "source": w.source, "only": w.only, "repair": w.repair,
     }  # fmt: skip
 
@@ -216,12 +254,14 @@ def samples(run: Run, made: Made, w: Wish) -> dict[str, Any]:
     """Draw and write samples: a file each, and all of them as people look at them."""
     if isinstance(run.family.spec, Row):
         return _rows(run, made, w)
+    if w.known is not None:
+        return _completed(run, made, w, w.known)
     notices: list[str] = []
     marker = run.marker("sample", _asked(run, w, False), notify=notices.append)
     labels = run.label_indices(w.label, w.n, w.seed)
     examples = run.sample(
-        w.n, label=w.label, seed=w.seed, options=w.options, prompt=w.prompt, stop=w.stop, properties=w.properties,
-        source=w.source, only=w.only, repair=w.repair, notify=notices.append,
+        w.n, label=w.label, seed=w.seed, options=w.options, prompt=w.prompt, suffix=w.suffix, stop=w.stop,
+        properties=w.properties, source=w.source, only=w.only, repair=w.repair, notify=notices.append,
     )  # fmt: skip
     folder = made.begin()
     _write(run, examples, folder, labels, marker)
@@ -232,22 +272,63 @@ def samples(run: Run, made: Made, w: Wish) -> dict[str, Any]:
     return made.end(folder, task="sample", asked=_asked(run, w, False), sheet=shown.name, texts=texts, notices=notices)
 
 
+def _completed(run: Run, made: Made, w: Wish, known: bytes) -> dict[str, Any]:
+    """Pieces in which some voices of a given one are kept."""
+    if w.only is not None or w.repair:
+        raise InputError("a piece with given voices is drawn as it comes; leave the wish for a trait out")
+    try:
+        examples = run.complete(known, w.keep, w.n, label=w.label, seed=w.seed, options=w.options)
+    except Unreadable as e:
+        raise InputError(f"the piece whose voices are kept cannot be read: {e}") from None
+    told = {"known": hashlib.sha256(known).hexdigest(), "keep": w.keep, "files": run.files}
+    marker = run.marker("complete", {**_asked(run, w, False), **told})
+    folder = made.begin()
+    _write(run, examples, folder, None, marker)
+    asked = {"n": w.n, "seed": w.seed, "label": w.label, "keep": w.keep}
+    return made.end(folder, task="complete", asked=asked, sheet="", texts=[], notices=[])
+
+
 def _rows(run: Run, made: Made, w: Wish) -> dict[str, Any]:
-    """Rows of a table as one file."""
+    """Rows of a table as one file: new ones, or given ones with their holes filled."""
+    ending = _checked(w)
     options = validate(type(run.family).Options, w.options, "options")
-    told = {"n": w.n, "seed": w.seed, "options": options.model_dump(mode="json"), "where": w.where, "fill": None}
+    told = {"n": w.n, "seed": w.seed, "options": options.model_dump(mode="json"), "where": w.where}
+    told["fill"] = None if w.fill is None else hashlib.sha256(w.fill[1]).hexdigest()
     notices: list[str] = []
     marker = run.marker("rows", {**told, "ending": ".csv"}, notify=notices.append)
     folder = made.begin()
-    write_rows(
-        run, w.n, folder / "rows.csv", marker, where=w.where, seed=w.seed, options=options, notify=notices.append
-    )
+    with tempfile.TemporaryDirectory(prefix="genloom-") as place:
+        holes = None
+        if w.fill is not None:
+            holes = Path(place) / f"holes{ending}"
+            holes.write_bytes(w.fill[1])
+        write_rows(
+            run, w.n, folder / "rows.csv", marker, where=w.where, fill=holes, seed=w.seed, options=options,
+            notify=notices.append,
+        )  # fmt: skip
     marker.record(folder)
-    return made.end(folder, task="rows", asked=told, sheet="", texts=[], notices=notices)
+    return made.end(folder, task="fill" if w.fill else "rows", asked=told, sheet="", texts=[], notices=notices)
+
+
+def _checked(w: Wish) -> str:
+    """The ending of the table whose gaps are filled, "" where there is none. Raises InputError."""
+    if w.fill is None:
+        return ""
+    name, data = w.fill
+    ending = Path(name).suffix.lower()
+    if ending not in (".csv", ".tsv"):
+        raise InputError(f"a table with gaps is a .csv or .tsv file here, got {name[:60]!r}")
+    if w.where:
+        raise InputError("rows that are given are filled as they are; leave the conditions out")
+    if data.count(b"\n") > MOST_ROWS:
+        raise InputError(f"{MOST_ROWS:,} rows can be filled at once here; genloom sample --fill takes any number")
+    return ending
 
 
 def streamed(run: Run, made: Made, w: Wish) -> Iterator[dict[str, Any]]:
     """The pieces of one text as they come, and at the end the batch that holds it."""
+    if w.suffix:
+        raise InputError("word by word a text cannot be led to a given end; draw it at once")
     notices: list[str] = []
     w = Wish(1, w.label, w.seed, w.options, w.prompt, w.stop, w.properties, w.source)
     labels = run.label_indices(w.label, 1, w.seed)

@@ -25,6 +25,7 @@ from genloom.studio.pages.render import form_of, page, redirect, words_of
 from genloom.studio.pages.run import leaves
 from genloom.studio.pages.sets import Chosen, Named, find_set, kind_of, looking, named_sets
 from genloom.studio.pages.standing import all_standings, job_of
+from genloom.studio.pages.starts import brought, chosen_start, has_lora, start_of, startable
 from genloom.studio.pages.studio import Studio
 from genloom.studio.pages.tasks import RESULT
 from genloom.studio.pages.words import Words
@@ -34,6 +35,7 @@ PLANS = 20  # kept
 SECTIONS: dict[str, type[Settings]] = {"data": DataConfig, "train": TrainConfig}
 OWN = frozenset({"data.path", "train.steps", "train.budget"})  # said elsewhere on the page
 MINUTES = 10.0
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -96,21 +98,21 @@ def default_model(kind: str) -> str:
     return DEFAULT_MODELS[find_modality(kind).forms[0]]
 
 
-def base(kind: str, model: str, recipe: str) -> dict[str, Any]:
-    """The settings that a training has when nothing else is said."""
+def base(kind: str, model: str, recipe: str, start: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
+    """The settings that a training has when nothing else is said. start: those that come with weights."""
     family, modality = find_family(model), find_modality(kind)
     form = next((n for f in modality.forms for n, c in KINDS.items() if f is c and f in family.accepts), None)
     formed = {"modality": {"form": form}} if len(modality.forms) > 1 and form else {}
     return merge(
         {"model": model, "kind": kind}, family.defaults(form, False), formed,
-        recipe_module(recipe).recipe() if recipe else {},
+        recipe_module(recipe).recipe() if recipe else {}, start,
     )  # fmt: skip
 
 
-def sections(kind: str, model: str, recipe: str) -> dict[str, list[Field]]:
+def sections(kind: str, model: str, recipe: str, start: Mapping[str, Any] = NOTHING) -> dict[str, list[Field]]:
     """The fields of the form by section."""
     classes = {"modality": find_modality(kind).Config, "family": find_family(model).Config, **SECTIONS}
-    layers = base(kind, model, recipe)
+    layers = base(kind, model, recipe, start)
     config = resolved(layers, kind, model).model_dump(mode="json")
     return {
         name: [f for f in fields(cls, name, config.get(name)) if f.name not in OWN] for name, cls in classes.items()
@@ -124,7 +126,8 @@ def resolved(layers: Mapping[str, Any], kind: str, model: str) -> RunConfig:
 
 @dataclass(frozen=True)
 class Asked:
-    """A training as the form asks for it."""
+    """A training as the form asks for it. start: the run whose weights it begins with; lora: it learns changes of low
+    rank alone."""
 
     chosen: Chosen
     kind: str
@@ -135,6 +138,8 @@ class Asked:
     seed: int
     settings: dict[str, Any]
     name: str
+    start: str = ""
+    lora: bool = False
 
     def arguments(self) -> list[str]:
         """Of python, to train it."""
@@ -142,7 +147,8 @@ class Asked:
         sets = [p for n, v in leaves(self.settings).items() for p in ("--set", f"{n}={toml(v)}")]
         return [
             "-m", "genloom", "train", str(self.chosen.data), "--model", self.model, "--out", f"runs/{self.name}",
-            *(["--recipe", self.recipe] if self.recipe else []), *length, "--seed", str(self.seed), *sets,
+            *(["--recipe", self.recipe] if self.recipe else []), *(["--lora"] if self.lora else []),
+            *(["--from", f"runs/{self.start}"] if self.start else []), *length, "--seed", str(self.seed), *sets,
         ]  # fmt: skip
 
 
@@ -150,9 +156,11 @@ def asked(space: Workspace, form: Mapping[str, str]) -> Asked:
     """What a filled form asks for, checked. Raises InputError."""
     chosen = find_set(space, Named.read(form.get("data", "")))
     kind = kind_of(space, chosen)
-    model, recipe = form.get("model", "") or default_model(kind), form.get("recipe", "")
-    settings = given(form, [f for part in sections(kind, model, recipe).values() for f in part])
-    resolved(merge(base(kind, model, recipe), settings), kind, model)
+    model = form.get("model", "") or default_model(kind)
+    start, lora = chosen_start(space, form, kind, model)
+    recipe, begun = "" if start else form.get("recipe", ""), brought(space, start, lora)
+    settings = given(form, [f for part in sections(kind, model, recipe, begun).values() for f in part])
+    resolved(merge(base(kind, model, recipe, begun), settings), kind, model)
     steps, budget = None, None
     if form.get("unit") == "steps":
         steps = int(_number(form.get("length", ""), "the number of steps", 1))
@@ -162,7 +170,7 @@ def asked(space: Workspace, form: Mapping[str, str]) -> Asked:
     name = new_name(wanted or f"{chosen.named.name.rsplit('.', 1)[0]}-{model}", "run")
     name = _free(space, name)
     seed = int(_number(form.get("seed", "") or "0", "the seed", 0))
-    return Asked(chosen, kind, model, recipe, budget, steps, seed, settings, name)
+    return Asked(chosen, kind, model, recipe, budget, steps, seed, settings, name, start, lora)
 
 
 def _free(space: Workspace, name: str) -> str:
@@ -193,16 +201,17 @@ def of_run(space: Workspace, run: str) -> dict[str, str]:
     kind, model = str(config.get("kind", "image")), str(config.get("model", ""))
     recipe = str(config.get("recipe") or "")
     recipe = recipe if recipe in recipe_names() else ""
-    train = config.get("train", {})
+    train, begun = config.get("train", {}), start_of(space, config)
+    came = brought(space, begun.get("start", ""), "lora" in begun)
     steps, budget = train.get("steps"), train.get("budget")
     values = {
         f.name: typed(leaves(config)[f.name])
-        for part in sections(kind, model, recipe).values()
+        for part in sections(kind, model, recipe, came).values()
         for f in part
         if f.name in leaves(config) and typed(leaves(config)[f.name]) != f.default
     }
     return {
-        **values, "data": f"own:{own}" if own else f"named:{path}", "model": model, "recipe": recipe,
+        **values, **begun, "data": f"own:{own}" if own else f"named:{path}", "model": model, "recipe": recipe,
         "unit": "steps" if steps else "minutes", "length": str(steps) if steps else f"{(budget or 600) / 60:g}",
         "seed": str(config.get("seed", 0)), "name": f"{run}-2",
     }  # fmt: skip
@@ -226,11 +235,16 @@ def add(router: APIRouter, studio: Studio) -> None:
         tested = recipes(kind, model, named.name, words) if kind else []
         recipe = form.get("recipe", "")
         recipe = recipe if recipe in {r.name for r in tested} else ""
+        start, lora, starts = "", False, startable(space, kind, model) if kind else []
+        if form.get("start") in starts:
+            start, lora = chosen_start(space, form, kind, model)
+            recipe, tested = "", []
         busy = [s.name for s in all_standings(space) if s.busy] if chosen else []
         return page(
             request, "new.html.j2", 400 if problem else 200, chosen=chosen, kind=kind, own=space.datasets(),
             named=named_sets(), models=offered, model=model, recipes=tested, recipe=recipe, form=form, problem=problem,
-            sections=sections(kind, model, recipe) if kind else {}, busy=busy, minutes=MINUTES,
+            sections=sections(kind, model, recipe, brought(space, start, lora)) if kind else {}, starts=starts,
+            start=start, lora=lora, low_rank=has_lora(model) if kind else False, busy=busy, minutes=MINUTES,
             usual=default_model(kind) if kind else "",
             looked=space.read_json(looking(space, chosen.named).folder / RESULT) if chosen else {},
         )  # fmt: skip
@@ -272,6 +286,7 @@ def add(router: APIRouter, studio: Studio) -> None:
                 {
                     "data": str(job.chosen.data), "model": job.model, "recipe": job.recipe or None,
                     "budget": job.budget, "steps": job.steps, "settings": job.settings, "seed": job.seed,
+                    "start": str(space.runs / job.start) if job.start else None, "lora": job.lora,
                 },
             )  # fmt: skip
 

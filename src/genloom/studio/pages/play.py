@@ -22,9 +22,12 @@ from genloom.studio.pages.studio import Studio
 from genloom.studio.security import attachment
 
 TEXTS, PICTURES, ROWS = 4, 16, 50  # samples asked for when nobody says
-ASIDE = frozenset(
-    {"beams", "length_penalty", "fill", "min_p", "repetition", "solver", "guided_from", "guided_until", "particles"}
-)
+MOST_ASKED = 8 * 2**20  # bytes of a wish with files
+# Options that few people need.
+ASIDE = frozenset({
+    "beams", "enough", "length_penalty", "fill", "min_p", "repetition", "solver", "guided_from", "guided_until",
+    "noise", "autoguidance", "resample", "rows.codes", "rows.rounds", "particles", "start",
+})  # fmt: skip
 
 
 def add(router: APIRouter, studio: Studio) -> None:
@@ -39,7 +42,7 @@ def add(router: APIRouter, studio: Studio) -> None:
 
     async def made_by(request: Request, name: str, make: Callable[[Any, Made, dict[str, Any]], Any]) -> Response:
         """What `make` makes of a script's wishes, in its turn."""
-        asked = await json_of(request)
+        asked = await json_of(request, MOST_ASKED)
 
         def turn() -> Any:
             run, made = opened(name)

@@ -126,13 +126,13 @@ async def form_of(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=2000))
 
 
-async def json_of(request: Request) -> dict[str, Any]:
-    """The JSON object that a script sent. Raises InputError."""
+async def json_of(request: Request, most: int = MOST_FORM) -> dict[str, Any]:
+    """The JSON object of at most so many bytes that a script sent. Raises InputError."""
     body = b""
     async for piece in request.stream():
         body += piece
-        if len(body) > MOST_FORM:
-            raise InputError(f"the request has more than {MOST_FORM:,} bytes")
+        if len(body) > most:
+            raise InputError(f"the request has more than {most:,} bytes")
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

@@ -94,7 +94,8 @@ def plan(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     notices: list[str] = []
     found = api.plan(
         asked["data"], model=asked["model"], recipe=asked["recipe"], budget=asked["budget"], steps=asked["steps"],
-        settings=asked["settings"], seed=asked["seed"], notify=notices.append,
+        settings=asked["settings"], seed=asked["seed"], start=asked["start"],
+        lora=asked["lora"], notify=notices.append,
     )  # fmt: skip
     memory = peak_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     return {**found.to_json(), "notices": list(dict.fromkeys([*notices, *found.notices])), "memory": memory}

@@ -5,7 +5,7 @@ const form = document.getElementById("new");
 
 function reload(changed) {
   const query = new URLSearchParams();
-  const reset = changed.name === "data" ? ["model", "recipe"] : changed.name === "model" ? ["recipe"] : [];
+  const reset = changed.name === "data" ? ["model", "recipe", "start", "lora"] : changed.name === "model" ? ["recipe", "start", "lora"] : [];
   for (const [name, value] of new FormData(form)) {
     const elsewhere = name.includes(".") && (changed.name === "data" || name.startsWith("family."));
     if (value && !reset.includes(name) && !elsewhere) query.set(name, value);
@@ -18,7 +18,7 @@ function reload(changed) {
 form.addEventListener("change", (event) => { if (event.target.matches("[data-reload]")) reload(event.target); });
 // What was chosen before this script had loaded.
 const early = [...form.querySelectorAll("[data-reload]")].find((input) => (input.type === "radio"
-  ? input.checked && !input.defaultChecked : input.value !== (input.querySelector("[selected]")?.value ?? "")));
+  ? input.checked && !input.defaultChecked : input.type === "checkbox" ? input.checked !== input.defaultChecked : input.value !== (input.querySelector("[selected]")?.value ?? "")));
 if (early) reload(early);
 
 // A second click must not start a second training.

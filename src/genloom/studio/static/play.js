@@ -4,23 +4,36 @@ import { WIDGETS } from "./widgets.js";
 
 const page = document.getElementById("play");
 const base = page.dataset.base;
-const words = block("[data-words]", page);
+const words = { ...block("[data-words]", page), facts: block("[data-facts]", page) };
 const form = document.getElementById("asking");
 const batches = document.getElementById("batches");
 const busy = document.getElementById("busy");
 const trouble = document.getElementById("trouble");
 const SHOWN = 24; // files of a batch that are shown on their own at once
+const MOST = 5e6; // bytes of a file
+const RICH = ["wav", "mp4", "sdf", "pdb", "csv", "tsv"]; // endings of files that show more than a picture of all samples
 
 const ending = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
 const stem = (name) => name.slice(0, name.lastIndexOf("."));
 
-function wish() {
+/** A chosen file as the server takes it. */
+const sent = (file) => new Promise((yes, no) => {
+  if (file.size > MOST) throw new Error(words.too_large);
+  const reader = new FileReader();
+  reader.onload = () => yes({ name: file.name, data: reader.result.split(",")[1] ?? "" });
+  reader.onerror = () => no(reader.error);
+  reader.readAsDataURL(file);
+});
+
+async function wish() {
   const values = Object.fromEntries(new FormData(form));
   const options = {};
   for (const input of form.querySelectorAll(".options [name]")) if (input.name !== "stop" && input.value) options[input.name] = input.value;
   const properties = {};
   for (const input of form.querySelectorAll("[data-property]")) if (input.value) properties[input.dataset.property] = input.value;
-  return { n: values.n, seed: values.seed, label: values.label, prompt: values.prompt, source: values.source, stop: values.stop, where: values.where, only: values.only, repair: Boolean(values.repair), options, properties };
+  const files = {};
+  for (const input of form.querySelectorAll("[type=file]")) if (input.files.length) files[input.name] = await sent(input.files[0]);
+  return { ...files, keep: values.keep, suffix: values.suffix, n: values.n, seed: values.seed, label: values.label, prompt: values.prompt, source: values.source, stop: values.stop, where: values.where, only: values.only, repair: Boolean(values.repair), options, properties };
 }
 
 async function working(act) {
@@ -45,7 +58,7 @@ const send = (what, body) => ask(`${base}/play/${what}`, { method: "POST", body:
 
 // -- what was made -------------------------------------------------------------------------------
 
-const save = (address, name) => make("a", { href: `${address}?download=true`, download: name, class: "save" }, put(words.save, { kind: ending(name).toUpperCase() }));
+const save = (address, name, kind = ending(name).toUpperCase()) => make("a", { href: `${address}?download=true`, download: name, class: "save" }, put(words.save, { kind }));
 
 /** A line that goes over the picture of a piece while it sounds. */
 function follow(sound, roll) {
@@ -85,29 +98,30 @@ async function show(batch, open) {
   const place = `${base}/made/${batch.id}`;
   const asked = batch.asked;
   const title = put(words[batch.task] ?? words.sample, { n: asked.n ?? 1 });
-  const about = [asked.label && `${words.class} ${asked.label}`, put(words.seed, { n: asked.seed }), asked.where, asked.only, asked.prompt && `“${asked.prompt.slice(0, 40)}”`].filter(Boolean).join(" · ");
+  const about = [asked.label && `${words.class} ${asked.label}`, put(words.seed, { n: asked.seed }), asked.where, asked.keep && put(words.voices, { n: asked.keep }), asked.only, asked.prompt && `“${asked.prompt.slice(0, 40)}”`].filter(Boolean).join(" · ");
   const box = make("section", { class: "batch" }, make("div", { class: "head" }, make("h3", {}, title, " ", make("span", { class: "dim" }, about)), make("a", { class: "button small", href: `${place}/all.zip`, download: "" }, words.all)));
   for (const notice of new Set(batch.notices)) box.append(make("p", { class: "note small", lang: "en" }, notice));
+  const at = (file) => `${place}/${encodeURIComponent(file.name)}`;
   const sheet = batch.files.find((f) => f.name === batch.sheet);
-  if (sheet && ending(sheet.name) === "png") {
-    const address = `${place}/${encodeURIComponent(sheet.name)}`;
-    box.append(make("img", { class: "sheet", src: address, alt: title }), make("p", {}, save(address, sheet.name)));
+  const groups = new Map(), others = []; // files of each sample, and those of all together
+  for (const file of batch.files) {
+    if (file === sheet || file.name.startsWith("provenance-") || ending(file.name) === "json") continue;
+    if (!/^\d{6}/.test(file.name) && !["rows", "fill"].includes(batch.task)) others.push(file);
+    else if (groups.has(stem(file.name))) groups.get(stem(file.name)).push(file);
+    else groups.set(stem(file.name), [file]);
   }
+  const sounds = batch.files.some((f) => ending(f.name) === "wav"); // each with a picture of its own
+  if (sheet && sounds) others.push(sheet);
+  else if (sheet && ending(sheet.name) === "png") box.append(make("img", { class: "sheet", src: at(sheet), alt: title }), make("p", {}, save(at(sheet), sheet.name)));
   batch.texts.forEach((text, i) => {
     const begins = asked.prompt && text.startsWith(asked.prompt);
     box.append(make("blockquote", { class: "text" }, begins ? make("b", {}, asked.prompt) : "", begins ? text.slice(asked.prompt.length) : text));
   });
-  const groups = new Map();
-  for (const file of batch.files) {
-    if (file === sheet || file.name.startsWith("provenance-") || ending(file.name) === "json") continue;
-    if (!groups.has(stem(file.name))) groups.set(stem(file.name), []);
-    groups.get(stem(file.name)).push(file);
-  }
-  const own = make("div", { class: "items" });
+  const own = make("div", { class: sounds ? "items broad" : "items" });
   const fill = async () => {
     for (const [name, files] of [...groups].slice(0, own.dataset.all ? undefined : SHOWN)) own.append(await item(place, name, files));
   };
-  const quiet = batch.texts.length || (sheet && [...groups.values()].every((g) => g.every((f) => ending(f.name) === "png")));
+  const quiet = batch.texts.length || (sheet && ![...groups.values()].some((g) => g.some((f) => RICH.includes(ending(f.name)))));
   if (quiet && groups.size) {
     const details = make("details", {}, make("summary", {}, put(words.each, { n: groups.size })), own);
     details.addEventListener("toggle", () => { if (details.open && !own.children.length) { own.dataset.all = "yes"; fill(); } });
@@ -117,6 +131,7 @@ async function show(batch, open) {
     box.append(own);
     fill();
   }
+  if (others.length) box.append(make("p", { class: "small" }, `${words.also} `, ...others.flatMap((f) => [save(at(f), f.name, f.name), " "])));
   document.getElementById("none").hidden = true;
   if (open) batches.prepend(box);
   else batches.append(box);
@@ -126,18 +141,18 @@ async function show(batch, open) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  working(async () => show(await send("samples", wish()), true));
+  working(async () => show(await send("samples", await wish()), true));
 });
 document.getElementById("another").addEventListener("click", () => {
   document.getElementById("seed").value = Math.floor(Math.random() * 1e6);
   form.requestSubmit();
 });
-document.getElementById("ways")?.addEventListener("click", () => working(async () => show(await send("ways", { ...wish(), steps: 8, rows: 3 }), true)));
+document.getElementById("ways")?.addEventListener("click", () => working(async () => show(await send("ways", { ...(await wish()), steps: 8, rows: 3 }), true)));
 
 const halt = document.getElementById("halt");
 document.getElementById("stream")?.addEventListener("click", () => working(async () => {
   const flowing = document.getElementById("flowing");
-  const asked = wish();
+  const asked = await wish();
   document.getElementById("live").hidden = false;
   flowing.replaceChildren(make("b", {}, asked.prompt ?? ""));
   const control = new AbortController();
@@ -194,7 +209,7 @@ if (latents) {
     if (again) { again = false; draw(); }
   }
   document.getElementById("get-sliders").addEventListener("click", () => working(async () => {
-    const { seed, label } = wish();
+    const { seed, label } = await wish();
     centre = { seed, label };
     const found = await send("sliders", centre);
     spreads = Object.fromEntries(found.map((f) => [f.latent, f.spread]));

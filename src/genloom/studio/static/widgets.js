@@ -32,7 +32,7 @@ async function solid(address, read, words) {
     show(canvas, body);
   }
   if (body.facts.length) {
-    box.append(make("dl", { class: "tight" }, ...body.facts.map(([n, v]) => make("div", {}, make("dt", {}, n), make("dd", {}, v)))));
+    box.append(make("dl", { class: "tight" }, ...body.facts.map(([n, v]) => make("div", {}, make("dt", {}, words.facts[n] ?? n), make("dd", {}, v)))));
   }
   return box;
 }
@@ -57,5 +57,6 @@ export const WIDGETS = {
   smi: async (address) => make("blockquote", { class: "text mono" }, (await text(`${address}?download=true`)).split("\n").filter((l) => !l.startsWith("#")).join("\n")),
   csv: table,
   tsv: table,
-  fasta: async (address) => make("blockquote", { class: "text mono" }, (await text(`${address}?download=true`)).slice(0, 20000)),
+  // The mark stands in the line above the residues; it is for other programs.
+  fasta: async (address) => make("blockquote", { class: "text mono" }, (await text(`${address}?download=true`)).replace(/^(>.*?) genloom \{.*$/gm, "$1").slice(0, 20000)),
 };
