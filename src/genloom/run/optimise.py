@@ -32,6 +32,7 @@ from genloom.core.spec import Tokens
 from genloom.run.goals import Goal
 
 BEST = 100  # different examples over which the result is told
+WILDER = 1.0  # by which the temperature grows when all samples of a step had been scored before
 STALE = 60  # steps without a new valid example after which nothing more is expected
 
 
@@ -101,12 +102,14 @@ def optimise(
     device = device_of(family)
     out, known = Optimised(), dict[str, Call]()
     memory: list[Call] = []
-    stale = 0
+    stale, repeated = 0, 0.0
     while len(out.calls) < pace.calls and stale < STALE:
         with torch.no_grad():
-            x = agent.sample(pace.batch, condition, rng.at(out.steps), agent.Options(), None).cpu()
+            x = agent.sample(pace.batch, condition, rng.at(out.steps), _wilder(agent, repeated), None).cpu()
         out.steps += 1
+        again = out.again
         fresh, fails = _scored(x, modality, goal, out, known, pace.calls)
+        repeated = (out.again - again) / len(x)
         stale = 0 if fresh else stale + 1
         memory = sorted({c.identity: c for c in [*memory, *fresh]}.values(), key=lambda c: -c.score)[: pace.memory]
         if pace.loss == "reinforce":  # on the model's own samples as they come, known ones too
@@ -126,6 +129,14 @@ def optimise(
     if stale >= STALE:
         notify(f"stopped after {len(out.calls):,} calls: the model repeats what was scored already")
     return out
+
+
+def _wilder(agent: Family, repeated: float) -> Any:
+    """Options of the next samples: the wilder, the more than half of the last ones had been scored before; nothing is
+    left out."""
+    fields = agent.Options.model_fields
+    asked = {"temperature": 1 + WILDER * max(0.0, 2 * repeated - 1), "min_p": 0.0}
+    return agent.Options(**{name: value for name, value in asked.items() if name in fields})
 
 
 def _twin(family: Family) -> Family:
