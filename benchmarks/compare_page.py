@@ -41,7 +41,7 @@ NOTE = """
   const look = () => {
     const canvas = document.querySelector("#chart .uplot canvas");
     const pixels = canvas?.width && canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    if (pixels && pixels.data.some(Boolean)) window.firstChart = performance.now();
+    if (pixels && pixels.data.some(Boolean)) document.documentElement.dataset.firstChart = performance.now();
     else requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
@@ -113,9 +113,10 @@ def opened(browser: Any, address: str, server: psutil.Process) -> dict[str, floa
     page.add_init_script(NOTE)
     before = sum(server.cpu_times()[:2])
     page.goto(f"{address}/compare", wait_until="commit")
-    page.wait_for_function("window.firstChart", timeout=120_000)
+    page.wait_for_selector("html[data-first-chart]", state="attached", timeout=120_000)
     cpu = sum(server.cpu_times()[:2]) - before
-    chart, answer = page.evaluate("[firstChart, performance.getEntriesByType('navigation')[0].responseEnd]")
+    chart = float(page.locator("html").get_attribute("data-first-chart"))
+    answer = page.evaluate("performance.getEntriesByType('navigation')[0].responseEnd")
     context.close()
     return {"chart": round(chart / 1000, 3), "answer": round(answer / 1000, 3), "server_cpu": round(cpu, 3)}
 
