@@ -10,7 +10,6 @@ notes that stands in a training piece; the share of MIDI files that symusic read
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
@@ -24,13 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from records import command, machine
-
-import genloom
-from genloom.core.config import parse_sets
-from genloom.progress import watcher
+from records import begun, command, machine, publish, trained, training_options
 
 Piece = NDArray[np.int64]  # [S, 4] pitches from the soprano to the bass, below 1: silent
 Context = Callable[[list[list[int]], int, int], list[Hashable]]
@@ -213,31 +207,13 @@ def written(run: Any, examples: Sequence[Any], folder: Path) -> list[Piece | Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_options(__doc__, "chorales")
     parser.add_argument("data", type=Path, help="Jsb16thSeparated.json")
-    parser.add_argument("--budget", default=None, help="training time; the recipe's if not given")
-    parser.add_argument("--recipe", default="chorales")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--samples", type=int, default=77, help="pieces to sample")
     parser.add_argument("--limit", type=int, help="test pieces to harmonise, fewer for a quick look")
     parser.add_argument("--temperature", type=float, default=1.0, help="of harmonising and sampling")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    if given.clock == "cpu":
-        time.perf_counter = time.process_time
-    folder = given.run or Path(tempfile.mkdtemp()) / "run"
-    if not (folder / "model.safetensors").exists():
-        with watcher() as progress:
-            genloom.train(
-                given.data, recipe=given.recipe, budget=given.budget, seed=given.seed, settings=parse_sets(given.set),
-                out=folder, observers=[progress], notify=progress.notice,
-            )  # fmt: skip
-    run = genloom.load(folder)
+    given = begun(parser)
+    run = trained(given, given.data)
     run.modality.config = run.modality.config.model_copy(update={"sound": False, "picture": False})
     pieces = read(given.data)
     test, valid, train = pieces["test"], pieces["valid"], pieces["train"]
@@ -289,11 +265,7 @@ def main() -> None:
         "seconds_to_harmonise_one": round(seconds / len(harmonised), 2),
         "steps_of_a_sample": statistics.median(map(len, free)) if free else None,
     }  # fmt: skip
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", "utf-8")
+    publish(given, result)
 
 
 if __name__ == "__main__":

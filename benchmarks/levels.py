@@ -9,25 +9,19 @@ of whole columns that stand in a training level.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
+import resource
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from records import command, machine
+from records import begun, command, machine, publish, trained, training_options
 
-import genloom
-from genloom.core.config import DataConfig, parse_sets
+from genloom.core.config import DataConfig
 from genloom.data.prepare import prepare
-from genloom.progress import watcher
 
 Level = tuple[str, ...]  # rows of one character a tile
 Place = tuple[int, int]  # row, column
@@ -185,31 +179,32 @@ def texts(split: Any, modality: Any) -> list[Level]:
     return [tuple(e.split("\n")) for batch in split.batches(256) for e in modality.decode_all(batch.x)]
 
 
+def many(run: Any, n: int, seed: int) -> dict[str, Any]:
+    """Of n samples, how many are rectangles of known tiles as high and wide as training examples, and the memory that
+    drawing them took beyond what the process had taken before."""
+    rows, (narrow, broad), tiles = run.modality.rows, run.modality.widths, set(run.modality.legend)
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    samples = run.sample(n, seed=seed)
+    seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    whole = 0
+    for lines in (sample.split("\n") for sample in samples):
+        wide = {len(line) for line in lines}
+        whole += len(lines) == rows and len(wide) == 1 and narrow <= min(wide) <= broad and set("".join(lines)) <= tiles
+    return {
+        "samples": len(samples), "whole_levels_of_known_tiles": whole, "different": len(set(samples)),
+        "seconds": round(seconds, 1), "peak_memory_mb": after // 1024, "more_than_before_mb": (after - before) // 1024,
+    }  # fmt: skip
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_options(__doc__)
     parser.add_argument("data", choices=sorted(RECIPES))
-    parser.add_argument("--budget", default=None, help="training time; the recipe's if not given")
+    parser.add_argument("--many", type=int, help="also draw so many, and count those that are whole levels")
     parser.add_argument("--steps", type=int, help="steps in place of a training time")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--repaired", type=int, default=200, help="samples drawn again with repairs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    if given.clock == "cpu":
-        time.perf_counter = time.process_time
-    folder = given.run or Path(tempfile.mkdtemp()) / "run"
-    if not (folder / "model.safetensors").exists():
-        with watcher() as progress:
-            genloom.train(
-                given.data, recipe=RECIPES[given.data], budget=given.budget, steps=given.steps, seed=given.seed,
-                settings=parse_sets(given.set), out=folder, observers=[progress], notify=progress.notice,
-            )  # fmt: skip
-    run = genloom.load(folder)
+    given = begun(parser)
+    run = trained(given, given.data, RECIPES[given.data], steps=given.steps)
     data = prepare(given.data, "level", {}, DataConfig())
     train = texts(data.train, data.modality)
     held = [level for split in (data.validation, data.test) for level in texts(split, data.modality)]
@@ -239,11 +234,9 @@ def main() -> None:
         "playable_repaired": round(statistics.mean(playable(tuple(e.split("\n"))) for e in repaired), 4),
         "decoded": sum(len({len(row) for row in level}) == 1 and len(level) == len(train[0]) for level in samples),
     }  # fmt: skip
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", "utf-8")
+    if given.many:
+        result["many"] = many(run, given.many, given.seed + 1)
+    publish(given, result)
 
 
 if __name__ == "__main__":

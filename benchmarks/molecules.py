@@ -10,13 +10,11 @@ The folder holds valid.txt, which trains, and test.txt of ZINC 250k (Jin et al. 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -25,17 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rdkit import Chem, DataStructs, RDLogger
 from rdkit.Chem import QED, AllChem, Crippen, Descriptors, rdFingerprintGenerator
 from rdkit.Chem.Scaffolds import MurckoScaffold
 from rdkit.Contrib.SA_Score import sascorer
-from records import command, machine
+from records import begun, command, machine, publish, trained, training_options
 from scipy.stats import wasserstein_distance
 
-import genloom
 from genloom.core.config import parse_sets
-from genloom.progress import watcher
 
 FEW = 2500  # molecules whose scaffolds and neighbours are compared: those figures depend on the number
 PROPERTIES: dict[str, Callable[[Any], float]] = {
@@ -123,32 +118,14 @@ def optimised(run: Path, folder: Path, *wishes: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_options(__doc__, "molecules", threads=2)
     parser.add_argument("data", type=Path, help="folder with valid.txt and test.txt")
-    parser.add_argument("--budget", default=None, help="training time; the recipe's if not given")
-    parser.add_argument("--recipe", default="molecules")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="options of sampling")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--optimise", action="store_true", help="also optimise QED, alone and with wishes beside it")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = begun(parser)
     RDLogger.DisableLog("rdApp.*")
-    if given.clock == "cpu":
-        time.perf_counter = time.process_time
-    folder = given.run or Path(tempfile.mkdtemp()) / "run"
-    if not (folder / "model.safetensors").exists():
-        with watcher() as progress:
-            genloom.train(
-                "zinc", recipe=given.recipe, budget=given.budget, seed=given.seed, settings=parse_sets(given.set),
-                out=folder, observers=[progress], notify=progress.notice,
-            )  # fmt: skip
-    run = genloom.load(folder)
+    run = trained(given, "zinc")
     train, test = (molecules((given.data / f"{name}.txt").read_text().split()) for name in ("valid", "test"))
     begin = time.perf_counter()
     options = parse_sets(given.option)
@@ -169,16 +146,12 @@ def main() -> None:
     if given.optimise:
         like = Chem.MolToSmiles(test[0])
         result["optimise"] = [
-            optimised(folder, folder.parent / f"optimised-{k}", *wishes)
+            optimised(run.path, run.path.parent / f"optimised-{k}", *wishes)
             for k, wishes in enumerate((
                 ("--maximise", "qed"), ("--maximise", "qed", "--keep", "logp<3", "--similar-to", like),
             ))
         ]  # fmt: skip
-    text = json.dumps(result, indent=1)
-    print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", "utf-8")
+    publish(given, result)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,10 @@ having learnt from any (`genloom score`); none of the families is related to it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import subprocess
 import sys
-import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,12 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from records import command, machine
+from records import begun, command, machine, publish, trained, training_options
 from scipy.stats import spearmanr
-
-import genloom
-from genloom.core.config import parse_sets
-from genloom.progress import watcher
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 PSEUDO = 5.0  # residues of the background added to each column
@@ -42,9 +35,7 @@ def columns(row: str) -> str:
     return "".join(c for c in row if not c.islower())
 
 
-def counted(
-    training: Mapping[str, Sequence[str]], test: Mapping[str, Sequence[str]], insertions: bool = True
-) -> float:
+def counted(training: Mapping[str, Sequence[str]], test: Mapping[str, Sequence[str]], insertions: bool = True) -> float:
     """Perplexity per residue of profiles in the columns of the alignments; insertions, where they count, by their
     frequencies in all."""
     letters = "".join(c for rows in training.values() for row in rows for c in row.upper() if c in RESIDUES)
@@ -109,28 +100,10 @@ def scored(run: Path, variants: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_options(__doc__, "proteins", threads=2)
     parser.add_argument("variants", type=Path, help="P62593.fasta, mutants with their fitness in the titles")
-    parser.add_argument("--budget", default=None, help="training time; the recipe's if not given")
-    parser.add_argument("--recipe", default="proteins")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    if given.clock == "cpu":
-        time.perf_counter = time.process_time
-    folder = given.run or Path(tempfile.mkdtemp()) / "run"
-    if not (folder / "model.safetensors").exists():
-        with watcher() as progress:
-            genloom.train(
-                "protein-families", recipe=given.recipe, budget=given.budget, seed=given.seed,
-                settings=parse_sets(given.set), out=folder, observers=[progress], notify=progress.notice,
-            )  # fmt: skip
-    run = genloom.load(folder)
+    given = begun(parser)
+    run = trained(given, "protein-families")
     data = run.data()
     test, training = members(run, data.test), members(run, data.train)
     profile = run.modality.figures()["profile_perplexity"]
@@ -147,13 +120,9 @@ def main() -> None:
             "model": round(in_columns(run, data.test), 3),
             "profile": round(counted(training, test, insertions=False), 3),
         },
-        "beta_lactamase": scored(folder, given.variants),
+        "beta_lactamase": scored(run.path, given.variants),
     }  # fmt: skip
-    text = json.dumps(result, indent=1)
-    print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", "utf-8")
+    publish(given, result)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,16 @@ The folder holds train.en.gz, train.de.gz and the same of val and test_2016_flic
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from records import command, machine
+from records import begun, command, machine, publish, trained, training_options
 
-import genloom
-from genloom.core.config import parse_sets
 from genloom.metrics.references import rouge_scores, translation_scores
-from genloom.progress import watcher
 
 PARTS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 
@@ -46,34 +40,19 @@ def pairs(folder: Path, target: Path, source: str, language: str) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_options(__doc__, "translate-small", threads=2)
     parser.add_argument("data", type=Path, help="folder of Multi30k, task 1, raw")
-    parser.add_argument("--budget", default=None, help="training time; the recipe's if not given")
     parser.add_argument("--source", default="en")
     parser.add_argument("--target", default="de")
-    parser.add_argument("--recipe", default="translate-small")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="settings over the recipe's")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=["cpu", "wall"], default="wall", help="cpu: CPU time of the process")
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--length-penalty", type=float, default=1.0)
     parser.add_argument("--limit", type=int, help="test sentences, fewer for a quick look")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", type=Path, help="folder of the run; one that is there is only judged")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    if given.clock == "cpu":
-        time.perf_counter = time.process_time
-    folder = given.run or Path(tempfile.mkdtemp()) / "run"
-    if not (folder / "model.safetensors").exists():
-        with watcher() as progress:
-            genloom.train(
-                pairs(given.data, folder.parent / "multi30k-pairs", given.source, given.target), task="translate",
-                recipe=given.recipe, budget=given.budget, seed=given.seed, settings=parse_sets(given.set), out=folder,
-                observers=[progress], notify=progress.notice,
-            )  # fmt: skip
-    run = genloom.load(folder)
+    given = begun(parser)
+    run = trained(
+        given,
+        lambda run: pairs(given.data, run.parent / "multi30k-pairs", given.source, given.target),
+        task="translate",
+    )
     sources, references = (lines(given.data, "test", k)[: given.limit] for k in (given.source, given.target))
     options = {"beams": given.beams, "length_penalty": given.length_penalty}
     begin = time.perf_counter()
@@ -96,11 +75,7 @@ def main() -> None:
         "examples": [dict(zip(("source", "reference", "output"), t, strict=True))
                      for t in list(zip(sources, references, outputs, strict=True))[:5]],
     }  # fmt: skip
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", "utf-8")
+    publish(given, result)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from examples import Memory, table
 from genloom.core.batch import Condition
 from genloom.core.config import TrainConfig
 from genloom.core.errors import InputError
-from genloom.core.family import Family, HasLikelihood
+from genloom.core.family import Family, HasLikelihood, HasPrice
 from genloom.core.loop import Loop
 from genloom.core.rng import Rng
 from genloom.core.spec import Row, check_batch
@@ -136,3 +137,19 @@ def test_resuming_equals_never_having_stopped(name: str, tmp_path: Path) -> None
     loop.run()
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "forest"])  # whose work is no product of matrices
+def test_a_family_says_what_given_parts_cost(name: str) -> None:
+    """Its price against the multiplications that are counted, of a row with parts given and of one without."""
+    family, n = made(name).eval(), 2048
+    assert isinstance(family, HasPrice)
+    x, mask = torch.zeros(n, family.spec.width), torch.zeros(n, family.spec.width, dtype=torch.bool)
+    mask[:, 0] = True
+    counts = []
+    for given in (Condition(), Condition(known=x, mask=mask)):
+        with FlopCounterMode(display=False) as counter:
+            drawn(family, n, given=given)
+        counts.append(counter.get_total_flops())
+    price = family.price(mask[:1], family.Options())
+    assert price / 2 <= counts[1] / counts[0] <= price * 2

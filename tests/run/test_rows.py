@@ -77,6 +77,22 @@ def test_what_costs_nothing_to_give_is_given_at_once(run: Run, monkeypatch: pyte
     assert (run.sample(200, where="place=north")["place"] == "north").all() and asked == [False]
 
 
+def test_few_rows_are_made_for_few_and_more_change_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def noted(family: Any, n: int, labels: Any, seed: int, options: Any, given: Any, first: int) -> Any:
+        sizes.append(n)
+        return generate(family, n, labels, seed, options, given, first=first)
+
+    monkeypatch.setattr("genloom.run.rows.generate", noted)
+    few = run.sample(10, where="pay>=30")
+    assert sizes == [1024]
+    sizes.clear()
+    many = run.sample(2000, where="pay>=30")
+    assert sizes == [1024, 1024, 2048, 4096, 8192][: len(sizes)] and len(sizes) > 2
+    pd.testing.assert_frame_equal(few, many.head(10))
+
+
 @pytest.mark.parametrize(
     ("where", "match"),
     [

@@ -79,9 +79,6 @@ def sampling_times(steps: int, low: float = -4.0, high: float = 4.5) -> Tensor:
     return torch.cat([torch.zeros(1), inner, torch.ones(1)])
 
 
-# -- the family --------------------------------------------------------------------------------------------------------
-
-
 @final
 class Flow(Family):
     """Rectified flow in data space, of rows between points or, with `latent`, in the code space of an autoencoder."""
@@ -361,6 +358,10 @@ class Flow(Family):
             self.rows.rows(self._out(self.net, x, t, label, mask), end, u, temperature, known, mask)
             for x, label, mask, end, u, known in parts
         ])  # fmt: skip
+
+    def price(self, mask: Tensor, options: Flow.Options) -> float:
+        """What is known of a row is kept in place by the steps that are taken anyway."""
+        return 1.0
 
     def _guidance(self, options: Flow.Options) -> tuple[float, float]:
         """(guidance, autoguidance) of one call. Raises InputError when it asks for a weak net that was not kept."""

@@ -352,6 +352,10 @@ class GAN(Family):
             mask = torch.where(told, condition.mask, mask)
         return self.rows.rows(z, known, mask)
 
+    def price(self, mask: Tensor, options: GAN.Options) -> float:
+        """What is known of a row stands in the place of the level that is otherwise drawn for it."""
+        return 1.0
+
     def noise(self, n: int, rng: Rng) -> Tensor:
         """[n, Z] standard normal; of rows [n, Z + S], the last ones for the choice of levels."""
         if self.rows is not None:

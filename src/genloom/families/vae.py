@@ -30,7 +30,7 @@ from genloom.core.spec import Grid, Row, Tokens
 from genloom.nets.density import FitConfig, MixtureDensity, sparse
 from genloom.nets.ladder import Coder, Rung, kl_normal, log_normal
 from genloom.nets.likelihood import Likelihood, LikelihoodConfig, LikelihoodHead
-from genloom.nets.row_coder import RowCoder, RowCoderConfig, RowOptions
+from genloom.nets.row_coder import RowCoder, RowCoderConfig, RowOptions, price
 from genloom.nets.sentences import SentenceConfig, Sentences
 
 ACTIVE = 0.01  # variance over the data of a code's posterior mean from which it is in use (Burda et al. 2016)
@@ -276,6 +276,10 @@ class VAE(Family):
 
         likelihood = self.head(self.coder.decode(z, label, choose))
         return (likelihood.draw(rng) if options.noise else likelihood.mean).clamp(-1, 1)
+
+    def price(self, mask: Tensor, options: VAE.Options) -> float:
+        """What `RowCoder.drawn_given` does, by its options."""
+        return price(options.rows)
 
     # -- latent space ------------------------------------------------------------------------------------------------
 

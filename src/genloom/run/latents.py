@@ -14,6 +14,7 @@ from genloom.core.errors import InputError
 from genloom.core.family import HasLatent, HasNoise
 from genloom.core.rng import Rng, derive
 from genloom.core.spec import Grid, Spec
+from genloom.data.items import listing
 from genloom.evaluate.traversals import CENTRES
 from genloom.families import family_names, find_family
 
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 CODED = 48  # samples by which latents are ranked, of which the first is moved
 
 
-def that_encode(spec: Spec) -> list[str]:
-    """Names of the models of such data that have a latent space."""
+def without_codes(model: str, spec: Spec) -> str:
+    """What is said of a model without a latent space: which models of such data have one."""
     families = {name: find_family(name) for name in family_names()}
-    return [n for n, f in families.items() if type(spec) in f.accepts and issubclass(f, HasLatent)]
+    having = [n for n, f in families.items() if type(spec) in f.accepts and issubclass(f, HasLatent)]
+    return f"the model {model} has no latent space; for such data there is one in {listing(having)}"
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genloom.provenance import Marker
     from genloom.run.trained import Run
 
+FIRST = 1024  # rows made first where some of them may not be kept; then as many as there are, up to ROWS
 MOST_TRIES = 50 * ROWS  # rows made without one that meets what was asked, before giving up
 DEAR = 25.0  # rows' worth of work that a row with parts given takes, where the family does not say
 Where = str | Mapping[str, Any]
@@ -68,9 +69,9 @@ def pieces(
     notify: Notify = _silent,
     check: Callable[[], None] = _silent,
 ) -> Iterator[pd.DataFrame]:
-    """n rows in pieces of constant size; row i depends on the seed and on what is asked, not on n. Rows that break a
-    constraint or do not meet `where` are made anew; the rate is told. check: called before each piece; what it raises
-    ends the work. Raises InputError when hardly any row meets what is asked."""
+    """n rows in pieces; row i depends on the seed and on what is asked, not on n. Rows that break a constraint or do
+    not meet `where` are made anew; the rate is told. check: called before each piece; what it raises ends the work.
+    Raises InputError when hardly any row meets what is asked."""
     table = table_of(run)
     terms = terms_of(where, table) if where else ()
     fixed = _given(run, table, terms)
@@ -80,7 +81,8 @@ def pieces(
     tally, written = Kept(), 0
     while written < n:
         check()
-        wanted = ROWS if tally.made or terms or table.constraints else min(ROWS, n)
+        least = FIRST if terms or table.constraints else n
+        wanted = min(ROWS, max(least, tally.made))
         x = generate(run.family, wanted, None, seed, options, given, first=tally.made)
         frame = table.decode_all(x, tally.made)
         keep = table.kept(frame)

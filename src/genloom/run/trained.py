@@ -22,7 +22,6 @@ from genloom.core.family import Family, HasLatent, HasSurprise
 from genloom.core.modality import Modality
 from genloom.core.run import WEIGHTS, RunFolder
 from genloom.core.spec import Row, Tokens
-from genloom.data.items import listing
 from genloom.provenance import Batch, Marker, load_identity
 from genloom.run import prompting
 from genloom.run.alike import alike
@@ -31,7 +30,7 @@ from genloom.run.completing import completed
 from genloom.run.generate import file_part, generate, save_shown
 from genloom.run.interpolating import interpolated
 from genloom.run.keeping import check, kept
-from genloom.run.latents import that_encode
+from genloom.run.latents import without_codes
 from genloom.run.opening import opened
 from genloom.run.prompting import columns, cut, guide_for
 from genloom.run.row_codes import encoded_rows, reconstructed_rows, rows_of
@@ -331,10 +330,7 @@ class Run(Speaks):
     def latent(self) -> HasLatent:
         """The family as one with a latent space. Raises InputError."""
         if not isinstance(self.family, HasLatent):
-            raise InputError(
-                f"the model {self.config.model} has no latent space; for such data there is one in "
-                f"{listing(that_encode(self.family.spec))}"
-            )
+            raise InputError(without_codes(self.config.model, self.family.spec))
         return self.family
 
     def _encoded(self, examples: Sequence[Any]) -> Tensor:
