@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 EXPECT = {
     "data": "zinc",
-    "time": "15 min",
-    "score": "after 10 min of one core 93% of samples are valid (97% at temperature 0.9), fragment similarity .998, "
-    "scaffold similarity .85 (training molecules .81), Wasserstein distances logP .09, SA .03, QED .009, weight 12",
+    "time": "15 min of 1 CPU core (9,236 steps)",
+    "score": "98% of samples are valid, all of those new, fragment similarity .998, scaffold similarity .83 (training "
+    "molecules .81), Wasserstein distances logP .05, SA .03, QED .009, weight 3; `genloom optimise --maximise qed`: "
+    "the 100 best of 10,000 scored have .945",
 }
 
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 EXPECT = {
     "data": "nottingham",
-    "time": "10 min",
-    "score": "",
+    "time": "400 s of 1 CPU core (3,181 steps)",
+    "score": "0.354 nats per event of the test split (counts of up to 7 events .539)",
 }
 
 
