@@ -86,10 +86,12 @@ def begun(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return given
 
 
-def trained(given: argparse.Namespace, data: Any, recipe: str | None = None, **how: Any) -> Run:
+def trained(
+    given: argparse.Namespace, data: Any, recipe: str | None = None, steps: int | None = None, task: Any = None
+) -> Run:
     """The run in --run, trained before if it is not there. data: what `genloom.train` takes, or a function that makes
-    it beside the folder of the run, which it is given. recipe: in place of --recipe. how: other arguments of
-    `genloom.train`, such as a task."""
+    it beside the folder of the run, which it is given. recipe: in place of --recipe. steps: in place of
+    a budget."""
     import genloom
     from genloom.core.config import parse_sets
     from genloom.progress import watcher
@@ -100,7 +102,7 @@ def trained(given: argparse.Namespace, data: Any, recipe: str | None = None, **h
             genloom.train(
                 data(folder) if callable(data) else data, recipe=recipe or given.recipe, budget=given.budget,
                 seed=given.seed, settings=parse_sets(given.set), out=folder, observers=[progress],
-                notify=progress.notice, **how,
+                notify=progress.notice, steps=steps, task=task,
             )  # fmt: skip
     return genloom.load(folder)
 

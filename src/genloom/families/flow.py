@@ -149,9 +149,9 @@ class Flow(Family):
         guided_from: float = setting(0.0, "Time, from 0 (noise) to 1 (data), at which guidance begins.", ge=0, le=1)
         guided_until: float = setting(1.0, "Time at which guidance ends.", ge=0, le=1)
         resample: int = setting(
-            4, "Times each step is repeated where values are given, so that they blend in.", ge=1, le=50
+            4, "Times each step is repeated where values are given, so that they blend in.", ge=1, le=50, form="grid"
         )
-        temperature: float | None = setting(None, "Of rows of tables: below 1 tamer levels; none: 1.", ge=0, le=4)
+        temperature: float | None = setting(None, "Below 1 tamer levels; none: 1.", ge=0, le=4, form="row")
 
     accepts = (Grid, Row)
     conditions = frozenset({"label", "known"})

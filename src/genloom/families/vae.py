@@ -77,8 +77,12 @@ class VAE(Family):
         temperature: float = setting(
             1.0, "Scale of the random draws of codes, and temperature of tokens; below 1 is tamer.", ge=0, le=4
         )
-        noise: bool = setting(False, "Draw values of grids from the likelihood; otherwise its mean is shown.")
-        max_tokens: int | None = setting(None, "Most tokens of a sequence; by the data if none.", unit="tokens", ge=1)
+        noise: bool = setting(
+            False, "Draw values of grids from the likelihood; otherwise its mean is shown.", form="grid"
+        )
+        max_tokens: int | None = setting(
+            None, "Most tokens of a sequence; by the data if none.", unit="tokens", ge=1, form="tokens"
+        )
         rows: RowOptions = RowOptions()
 
     accepts = (Grid, Tokens, Row)

@@ -38,9 +38,9 @@ class RowOptions(Settings):
     """How rows of which parts are given are drawn."""
 
     codes: int = setting(
-        1024, "Codes from the prior that such rows begin from, by how likely they make what is given.", ge=1
+        1024, "Codes from the prior that such rows begin from, by how likely they make what is given.", ge=1, form="row"
     )
-    rounds: int = setting(4, "Times that row and code are drawn anew given each other.", ge=0)
+    rounds: int = setting(4, "Times that row and code are drawn anew given each other.", ge=0, form="row")
 
 
 def price(options: RowOptions) -> float:

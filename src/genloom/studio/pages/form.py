@@ -17,7 +17,7 @@ Widget = Literal["number", "choice", "switch", "text", "list"]
 class Field:
     """One setting. name: dotted, with its section. default: what it is when nothing is given, as people type it.
     choices: of a "choice". low, high: limits of a "number", both allowed; whole: it takes whole numbers alone. none:
-    whether it may have no value, which is typed as "none"."""
+    whether it may have no value, which is typed as "none". form: of the only data for which it means something."""
 
     name: str
     widget: Widget
@@ -29,6 +29,7 @@ class Field:
     high: float | None = None
     whole: bool = False
     none: bool = False
+    form: str = ""
 
     @property
     def short(self) -> str:
@@ -89,7 +90,7 @@ def _field(name: str, own: Mapping[str, Any], kinds: list[Mapping[str, Any]], no
     return Field(
         name, widget, str(own.get("description", first.get("description", ""))), str(own.get("unit", "")),
         typed(default), choices, limits.get("minimum", limits.get("exclusiveMinimum")),
-        limits.get("maximum", limits.get("exclusiveMaximum")), types == {"integer"}, none,
+        limits.get("maximum", limits.get("exclusiveMaximum")), types == {"integer"}, none, str(own.get("form", "")),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from genloom.core.errors import InputError, Unreadable
 from genloom.core.family import HasLatent, HasSteps
 from genloom.core.files import write_atomic
 from genloom.core.modality import Completes, HasTraits, Repairs, Sequential
-from genloom.core.spec import Grid, Row, Tokens
+from genloom.core.spec import KINDS, Row, Tokens
 from genloom.evaluate.traversals import has_latents, traversals
 from genloom.provenance import Mark, light
 from genloom.run.generate import file_part, save_shown
@@ -41,11 +41,6 @@ TEXT, WORDS = 20_000, 4_000  # characters of a text that a page shows, and of wh
 LATENTS = 8  # sliders
 BATCH = "batch.json"
 SEEDS = 2**31
-# Options that a family has for data of one form alone.
-OF_FORM: dict[tuple[str, str], type] = {
-    ("flow", "temperature"): Row, ("flow", "resample"): Row, ("vae", "max_tokens"): Tokens, ("vae", "rows.codes"): Row,
-    ("vae", "rows.rounds"): Row, ("vae", "noise"): Grid,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,11 +85,7 @@ def abilities(run: Run) -> Abilities:
         isinstance(run.modality, Repairs),
         has_latents(family),
         isinstance(family, HasLatent),
-        [
-            f
-            for f in fields(type(family).Options, "")
-            if isinstance(family.spec, OF_FORM.get((run.config.model, f.name), object))
-        ],
+        [f for f in fields(type(family).Options, "") if not f.form or isinstance(family.spec, KINDS[f.form])],
     )
 
 
