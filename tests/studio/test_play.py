@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -207,6 +208,22 @@ def test_ways_and_latents(client: TestClient, space: Workspace) -> None:
         ).json()
         again = reproduce(space.own / "made" / run / kept["id"] / "000000.png", space.runs / run)
         assert again.same and again.intact  # a sample whose latents were moved, too
+
+
+def test_ways_and_latents_of_rows(client: TestClient, space: Workspace) -> None:
+    rows = pd.DataFrame({"age": [20 + i % 50 for i in range(120)], "city": list("ABC" * 40)})
+    tiny = {"family": {"latent": 4, "rows": {"width": 16}}, "train": {"batch": 32, "grids": 0}}
+    api.train(rows, model="vae", steps=3, out=space.runs / "coded", settings=tiny)
+    ways = client.post("/runs/coded/play/ways", json={"seed": 1, "steps": 4, "rows": 2})
+    assert ways.status_code == 200, ways.text
+    path = space.own / "made" / "coded" / ways.json()["id"] / "rows.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    assert lines[0] == ["age", "city"] and len(lines) == 9 and {line[1] for line in lines[1:]} <= set("ABC")
+    assert reproduce(path, space.runs / "coded").same
+    found = client.post("/runs/coded/play/sliders", json={"seed": 1}).json()
+    moves = {str(found[0]["latent"]): 2.0}
+    moved = client.post("/runs/coded/play/moved", json={"seed": 1, "moves": moves, "spreads": {}})
+    assert moved.status_code == 200 and "age" in moved.text, moved.text
 
 
 def test_a_code_that_is_not_moved_decodes_to_the_reconstruction(client: TestClient, space: Workspace) -> None:

@@ -39,7 +39,7 @@ class Settings(BaseModel):
 def setting(default: Any, meaning: str, *, unit: str = "", form: str | None = None, **limits: Any) -> Any:
     """A config field. `meaning` is one sentence; `unit` as printed after a value; `form` the only one of data (grid,
     tokens, row) for which it says something; limits as in pydantic (ge, le, gt, lt)."""
-    extra = {"unit": unit} | ({} if form is None else {"form": form})
+    extra: dict[str, Any] = {"unit": unit} | ({} if form is None else {"form": form})
     return Field(default, description=meaning, json_schema_extra=extra, **limits)
 
 

@@ -28,7 +28,7 @@ from genloom.evaluate.traversals import has_latents, traversals
 from genloom.provenance import Mark, light
 from genloom.run.generate import file_part, save_shown
 from genloom.run.latents import centre, moved_of
-from genloom.run.rows import write_rows
+from genloom.run.rows import put_rows, table_of, write_rows
 from genloom.studio.pages.form import Field, fields, given
 from genloom.studio.pages.workspace import Missing
 
@@ -340,8 +340,18 @@ def streamed(run: Run, made: Made, w: Wish) -> Iterator[dict[str, Any]]:
 
 
 def ways(run: Run, made: Made, w: Wish, steps: int, rows: int) -> dict[str, Any]:
-    """Ways between samples in latent space, a row each."""
+    """Ways between samples in latent space, a row each; of tables one after the other in a file."""
     asked: dict[str, Any] = {"n": steps, "rows": rows, "seed": w.seed, "label": w.label, "between": []}
+    if isinstance(run.family.spec, Row):
+        import pandas as pd
+
+        asked |= {"label": None, "ending": ".csv"}
+        marker = run.marker("interpolate", asked)
+        frame = pd.concat(run.interpolate(steps, rows=rows, seed=w.seed), ignore_index=True)
+        folder = made.begin()
+        put_rows(table_of(run), [frame], folder / "rows.csv", marker)
+        marker.record(folder)
+        return made.end(folder, task="interpolate", asked=asked, sheet="", texts=[], notices=[])
     marker = run.marker("interpolate", asked)
     found = run.interpolate(steps, rows=rows, seed=w.seed, label=w.label)
     folder = made.begin()
