@@ -169,6 +169,7 @@ def test_kekule_structures_come_back_as_the_same_molecules() -> None:
     assert modality.decode(modality.encode("C1CC(")) == "C1CC("  # what is no molecule stays as it is
     begun = "".join(modality.vocabulary.decode(np.array(modality.prompt("c1cc(*)ccc1C"))))
     assert "c" not in begun and Chem.CanonSmiles(begun + "C(=O)N") == Chem.CanonSmiles("Cc1ccc(C(N)=O)cc1")
+    assert "".join(modality.vocabulary.decode(np.array(modality.prompt("c1ccc(*)cc1")))) == "C1=CC=CC=C1"  # no branch
     assert modality.prompt("CC(=O)CCl")  # the l of Cl is no aromatic atom
     for text in ("c1ccc", "CCn1", "[nH]1"):
         with pytest.raises(InputError, match="single and double bonds"):

@@ -96,7 +96,7 @@ def test_a_later_server_reads_what_is_kept(space: Workspace, monkeypatch: pytest
 
     with monkeypatch.context() as patched:
         patched.setattr("genloom.studio.pages.standing._standing", never)
-        patched.setattr("genloom.studio.pages.compare.read_evaluation", never)
+        patched.setattr("genloom.studio.pages.compare._judged", never)
         again = TestClient(new_app(security.safety("127.0.0.1"), [pages(space.root)]), base_url="http://127.0.0.1:7777")
         with again as c:
             assert found(c) == first

@@ -268,8 +268,8 @@ def _drawing() -> Any:
 
 
 def opened(core: str, kekule: bool = False) -> str:
-    """A spelling of a core that ends at its one open place (*), so that what follows grows there. Raises InputError.
-    kekule: as `kekulised` has it."""
+    """A spelling of a core that ends at its one open place (*), so that what follows grows there: of many one with the
+    fewest branches, as canonical SMILES are. Raises InputError. kekule: as `kekulised` has it."""
     mol = molecule(core)
     if mol is None:
         raise InputError(f"the core {core!r} is no molecule; mark the place that grows with *, as in c1ccccc1*")
@@ -277,8 +277,10 @@ def opened(core: str, kekule: bool = False) -> str:
     if len(places) != 1 or places[0].GetDegree() != 1:
         raise InputError(f"the core {core!r} must have one open place (*) at the end of a bond; it has {len(places)}")
     mol = _kekule(mol) if kekule else mol
-    for seed in range(1, 500):
-        spelling = _spelt(mol, seed)
-        if spelling.endswith("*"):
-            return spelling[:-1]
-    raise InputError(f"no spelling of the core {core!r} ends at its open place; give the beginning of a SMILES instead")
+    spellings = {_spelt(mol, seed) for seed in range(1, 500)}
+    ends = [s[:-1] for s in spellings if s.endswith("*")]
+    if not ends:
+        raise InputError(
+            f"no spelling of the core {core!r} ends at its open place; give the beginning of a SMILES instead"
+        )
+    return min(ends, key=lambda s: (s.count("("), len(s), s))

@@ -27,6 +27,7 @@ from genloom.core.files import write_atomic
 
 MOST = 1024  # stretches of a curve that are kept, at least half as many once it is long
 PIECE = 2**21  # bytes read at once
+SMALL = 2**18  # of what was put off: an answer that begins meanwhile waits for one such piece
 LONG = 2**23  # bytes of new history from which a sketch comes first
 SKETCH = 160  # records of a sketch
 PUT_OFF = 2.0  # seconds until whole histories are read
@@ -181,6 +182,7 @@ class Curves:
         self._guard = threading.Lock()
         self._later: queue.SimpleQueue[Path] = queue.SimpleQueue()
         self._waiting: set[Path] = set()  # in that queue, or being read from it
+        self._answers, self._answered = 0, threading.Condition()
 
     def of(self, run: Path, wait: bool = False) -> Curve:
         """The curve of a run's history, up to date; or, where that takes long, a sketch while the whole is read in
@@ -192,7 +194,8 @@ class Curves:
             return Curve()
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
-        if not lock.acquire(timeout=-1 if wait else PATIENCE):
+        patience = -1 if wait else 0 if run in self._waiting else PATIENCE
+        if not lock.acquire(timeout=patience):
             return sketch(path, size)
         try:
             curve = self._kept.get(name) or self._load(name)
@@ -206,6 +209,19 @@ class Curves:
             lock.release()
         self._put_off(run)
         return sketch(path, size)
+
+    @contextlib.contextmanager
+    def first(self) -> Iterator[None]:
+        """Meanwhile no whole history is read: Python runs one thread at a time, and an answer that looks at thousands
+        of files would wait for the reader at each."""
+        with self._answered:
+            self._answers += 1
+        try:
+            yield
+        finally:
+            with self._answered:
+                self._answers -= 1
+                self._answered.notify_all()
 
     def _put_off(self, run: Path) -> None:
         """Have a whole history read when there is time."""
@@ -234,7 +250,10 @@ class Curves:
         begin = curve.offset
         with open(path, "rb") as f:
             f.seek(curve.offset)
-            while data := f.read(PIECE):
+            while data := f.read(SMALL if gently else PIECE):
+                if gently:
+                    with self._answered:
+                        self._answered.wait_for(lambda: not self._answers)
                 begun = time.perf_counter()
                 end = data.rfind(b"\n") + 1
                 if not end:

@@ -141,8 +141,9 @@ def all_standings(space: Workspace) -> list[Standing]:
     """Runs and trainings that have no folder yet, those that began last first."""
     jobs = space.own / "train"
     names = {n for n in os.listdir(space.runs) if is_name(n)} | set(os.listdir(jobs) if jobs.is_dir() else ())
-    found = [standing(space, n) for n in names]
-    space.standings.save(sorted(names))
+    with space.looking:
+        found = [standing(space, n) for n in names]
+        space.standings.save(sorted(names))
     return sorted((s for s in found if s.model), key=lambda s: (s.created, s.name), reverse=True)
 
 

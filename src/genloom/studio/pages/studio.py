@@ -12,6 +12,7 @@ from genloom.studio.pages.curves import Curves
 from genloom.studio.pages.standing import all_standings
 from genloom.studio.pages.workspace import Workspace
 
+SOON = 3.0  # seconds until torch is imported, which takes the first page's time if it comes meanwhile
 GIVEN_UP = 24 * 3600.0  # seconds after which an upload that did not end is taken for given up
 
 
@@ -29,4 +30,5 @@ class Studio:
             if old.stat().st_mtime < time.time() - GIVEN_UP:
                 shutil.rmtree(old, ignore_errors=True)
         all_standings(self.space)
+        time.sleep(SOON)
         importlib.import_module("genloom.api")

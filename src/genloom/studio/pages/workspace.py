@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+import threading
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from genloom.core.errors import InputError
 from genloom.core.run import CONFIG, MANIFEST
@@ -45,6 +47,7 @@ class Workspace:
         except OSError as e:
             raise InputError(f"the workspace {root} cannot be made: {e.strerror or e}; choose another folder") from None
         self.standings = Kept(self.own / "standings.json")  # of runs at rest (standing.py)
+        self.looking = threading.Lock()  # at all runs: two threads at once take longer than one after the other
         self._read: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     # -- names from requests ------------------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ class Workspace:
             key = (stat.st_mtime_ns, stat.st_size)
             kept = self._read.get(path)
             if kept is None or kept[0] != key:
-                value = json.loads(path.read_text("utf-8"))
+                value = from_json(path.read_bytes())
                 kept = self._read[path] = (key, value if isinstance(value, dict) else {})
         except (OSError, ValueError, RecursionError):
             return {}
