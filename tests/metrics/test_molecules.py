@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from genloom.data import molecules as reading
 from genloom.metrics import molecules
@@ -66,3 +70,31 @@ def test_filters_and_distances() -> None:
     gap = FIGURES["weight_distance"].measure(["CCO", "CC("], ["CCCO"])
     assert gap == pytest.approx(14.027, abs=1e-3)
     assert math.isnan(FIGURES["logp_distance"].measure(["CC("], B))
+
+
+def test_the_chemnet_distance_where_its_package_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the package that sees how many atoms and oxygens there are."""
+    if importlib.util.find_spec("fcd") is None:
+        assert "chemnet_distance" not in FIGURES
+    (tmp_path / "fcd.py").write_text(
+        "import numpy as np\n"
+        "def load_ref_model(): return 'net'\n"
+        "def get_predictions(model, smiles, n_jobs, device):\n"
+        "    assert model == 'net'\n"
+        "    return np.array([[len(s), s.count('O')] for s in smiles], np.float32)\n"
+    )
+    monkeypatch.delitem(sys.modules, "fcd", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    figure = moses(reading.molecule, reading.measured)["chemnet_distance"]
+    monkeypatch.delitem(sys.modules, "fcd", raising=False)
+
+    def seen(smiles: list[str]) -> np.ndarray:
+        canonical = [Chem.CanonSmiles(s) for s in smiles]
+        return np.array([[len(s), s.count("O")] for s in canonical], float)
+
+    a, b = seen(A), seen(B)
+    root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
+    assert figure.measure([*A, "CC("], B) == pytest.approx(expected)
+    assert figure.measure(A, A) == pytest.approx(0, abs=1e-9) and math.isnan(figure.measure(["CC(", "C"], B))
+    sys.modules.pop("fcd", None)

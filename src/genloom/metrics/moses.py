@@ -1,4 +1,5 @@
-"""The figures of MOSES (Polykovskiy et al. 2020) that need no trained network, of SMILES that may not be valid."""
+"""The figures of MOSES (Polykovskiy et al. 2020), of SMILES that may not be valid; that which needs a trained network
+where the network is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genloom.core.modality import OwnFigure
-from genloom.metrics import molecules
+from genloom.metrics import chemnet, molecules
 
 MOST = 2500  # samples in figures whose value depends on their number, or that take long
 TITLES = {"logp": "logP", "sa": "synthetic accessibility", "qed": "QED", "weight": "weight"}
@@ -62,6 +63,9 @@ def moses(molecule: Molecule, measured: Measured) -> Mapping[str, OwnFigure]:
     def filters(a: Sequence[str], b: Sequence[str]) -> NDArray[np.float64]:
         return np.array([float(molecules.passes(m)) for m in valid(a)])
 
+    def chemical(a: Sequence[str], b: Sequence[str]) -> float:
+        return chemnet.chemnet_distance(*([molecules.canonical(m) for m in valid(side)] for side in (a, b)))
+
     def distance(name: str) -> Callable[[Sequence[str], Sequence[str]], float]:
         def measure(a: Sequence[str], b: Sequence[str]) -> float:
             return molecules.distance(*([measured(s, name) for s in side[:MOST]] for side in (a, b)))
@@ -100,6 +104,11 @@ def moses(molecule: Molecule, measured: Measured) -> Mapping[str, OwnFigure]:
             "reference", "share", filters,
         ),
     }  # fmt: skip
+    if chemnet.there():
+        own["chemnet_distance"] = OwnFigure(
+            "Frechet ChemNet distance", "Between what ChemNet sees in the valid molecules and in held-out ones.",
+            "lower", "units", chemical,
+        )  # fmt: skip
     for name, title in TITLES.items():
         own[f"{name}_distance"] = OwnFigure(
             f"Distance of {title}",
